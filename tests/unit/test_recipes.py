@@ -221,7 +221,7 @@ def test_a_fold_trains_on_the_others(root: Path) -> None:
         ({"precision": "bf16"}, "is for a GPU"),
         ({"sampler": "topic"}, "no sampler 'topic'. Did you mean: topics"),
         ({"schedule": "linaer"}, "no schedule 'linaer'. Did you mean: linear"),
-        ({"sampler": "topics_balanced"}, "draws by the margins of a teacher"),
+        ({"sampler": "topics_balanced"}, "needs the margins of a teacher"),
     ],
 )
 def test_a_wrong_recipe_is_refused(root: Path, recipe: Any, message: str) -> None:

@@ -1,9 +1,9 @@
-"""The command line: every verb parses, calls a method of `Session`, and prints.
+"""Command line: every command parses its arguments, calls a method of `Session`, and prints.
 
-Nothing heavy is imported before it is needed, so that help is instant.
+Expensive imports are deferred, so that `--help` is fast.
 
 Exit codes: 0 success; 1 a cell failed, a claim does not hold, or a check differs; 2 wrong usage, or
-an error in definitions, data or results that stops everything; 130 interrupted.
+an error in definitions, data or results that aborts the command; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from rankstone import Session
 
 ESCAPED = "rankstone"
-"""Name of the handler of characters that an encoding lacks."""
+"""Name of the error handler for characters that the output encoding lacks."""
 SEVERAL = (
     "run", "plan", "load", "leaderboard", "compare", "power", "gate", "report", "site", "export",
     "records",
 )  # fmt: skip
-"""Commands whose options `LISTS` may be followed by several names."""
+"""Commands in which the options `LISTS` accept several names."""
 LISTS = ("--on", "--measures", "--columns", "--methods", "--family", "--machine")
 
 app = typer.Typer(
@@ -103,7 +103,7 @@ def main() -> NoReturn:
     warnings.showwarning = _shown
     codecs.register_error(ESCAPED, _escaped)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started the program
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
         if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
@@ -111,7 +111,7 @@ def main() -> NoReturn:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
     except OSError as error:
-        # The interpreter flushes at its end: discard what is left.
+        # The interpreter flushes at exit: discard the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         echo(f"error: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
         sys.exit(2)
@@ -133,7 +133,7 @@ def _run(given: list[str]) -> str | int | None:
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """Write characters that the output's encoding lacks as JSON does, `\\uXXXX`."""
+    """Escape characters that the output encoding lacks as in JSON, `\\uXXXX`."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
@@ -149,20 +149,20 @@ def _shown(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print Rankstone's own warnings as a line; those of libraries are not shown."""
+    """Print Rankstone's own warnings as a line; ignore those of libraries."""
     if issubclass(category, RankstoneWarning):
         echo(f"warning: {message}", err=True)
 
 
 def with_lists(given: list[str]) -> list[str]:
-    """Spread the options that may be followed by several names, in the commands that have some."""
-    # Where one task is meant, a name behind --on TASK is an argument.
+    """Expand options with several names, in the commands that have such options."""
+    # In commands with a single task, a name after --on TASK is an argument.
     several = given[:1] and given[0] in SEVERAL
     return functools.reduce(spread, LISTS, given) if several else given
 
 
 def spread(arguments: list[str], option: str) -> list[str]:
-    """`--on A B C` as `--on A --on B --on C`: one option may be followed by several names."""
+    """Expand `--on A B C` to `--on A --on B --on C`."""
     spread_out: list[str] = []
     several = False
     for argument in arguments:

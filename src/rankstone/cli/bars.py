@@ -1,4 +1,4 @@
-"""One bar at a time, with rate and time left; without a terminal, a line at intervals."""
+"""Progress bars with rate and remaining time, one at a time; periodic lines without a terminal."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_S = 10.0
 COUNTED = ("documents", "queries", "judgements")
-"""Work that the store counts while it prepares; all other work it reports is a download."""
+"""Items that the store counts while preparing data; all other progress is downloads, in bytes."""
 Unit = Literal["items", "bytes"]
 
 
 @dataclass
 class _Begun:
-    """A bar, the count and time at which its rate begins, and the count so far."""
+    """A bar, the count and time from which its rate is computed, and the current count."""
 
     bar: TaskID
     since: int
@@ -39,16 +39,16 @@ class _Begun:
 
 
 class _Figures(ProgressColumn):
-    """The known figures; the time so far, of work that is not counted."""
+    """Known figures, or the elapsed time of work that is not counted."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["figures"] or duration(task.elapsed or 0.0))
 
 
 class Bars:
-    """A sweep, or the preparation of data, on `console` (standard error).
+    """Progress of a sweep, or of the preparation of data, on `console` (standard error).
 
-    Draws a bar at a time between `with` and end, and a line about the record of each cell.
+    A context manager that shows one bar at a time, and prints a line for the record of each cell.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class Bars:
         self("start", 0, None)
 
     def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
-        """Print a line about the record of the cell, and remove its bars."""
+        """Print a line for the record of the cell, and remove its bars."""
         self._clear()
         self._cell = ""
         summary = _summary(record, reused=reused, seconds=seconds)
         self._console.print(summary, highlight=False, soft_wrap=True)
 
     def __call__(self, work: str, done: int, total: int | None, /) -> None:
-        """Show progress (`rankstone.progress`) of the cell that runs, or of its data before it."""
+        """Show progress (`rankstone.progress`) of the running cell, or of preparing its data."""
         if self._cell:
             self._draw(self._cell, work.replace("_", " "), done, total, unit="items")
         else:
@@ -106,7 +106,7 @@ class Bars:
         self._show(name)
         if not done and total is None:
             return
-        if done < begun.done:  # it restarts: another member of the method has begun
+        if done < begun.done:  # restarted by another member of the method
             begun.since, begun.at = done, now
         begun.done, elapsed = done, now - begun.at
         rate = (done - begun.since) / elapsed if elapsed else 0.0
@@ -124,7 +124,7 @@ class Bars:
     def _begin(self, name: str, label: str, work: str, done: int, now: float) -> _Begun:
         description = f"{escape(label)}  [cyan]{escape(work)}[/]".lstrip()
         bar = self._progress.add_task(description, total=None, figures="")
-        # A resumed download starts at its old size: that part took no time.
+        # A resumed download starts at its old size, which does not count for the rate.
         self._begun[name] = _Begun(bar, done, now, done)
         self._printed = now
         return self._begun[name]
@@ -138,7 +138,7 @@ class Bars:
 
 @contextlib.contextmanager
 def drawn(session: Session) -> Iterator[Session]:
-    """The session with its progress drawn on standard error."""
+    """Yield the session with progress bars on standard error."""
     with Bars(stderr()) as bars:
         yield dataclasses.replace(session, reporter=bars)
 
@@ -154,7 +154,7 @@ def _summary(record: RunRecord, *, reused: bool, seconds: float) -> str:
 
 
 def figures(done: int, total: int | None, *, rate: float, unit: Unit = "items") -> str:
-    """Return ``2,000/5,183  812/s  4 s left``, without the parts that are not known."""
+    """Return ``2,000/5,183  812/s  4 s left``, without unknown parts."""
     text: Callable[[float], str] = "{:,.0f}".format if unit == "items" else _size
     parts = [text(done) if total is None else f"{text(done)}/{text(total)}"]
     if rate > 0:

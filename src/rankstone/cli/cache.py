@@ -11,7 +11,7 @@ import typer
 from rankstone.cli.options import command, echo, stdout
 
 NAMED = 3
-"""Number of a key's methods that are listed."""
+"""Largest number of methods listed for a key."""
 HEADS = ("key", "size", "shards", "methods", "tasks", "engine", "last use")
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def remove(
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
-    """Return the entry under `HEADS`."""
+    """Return the entry as a row of `HEADS`."""
     from rich.filesize import decimal
 
     return (
@@ -115,14 +115,14 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 def _shards(entry: Entry) -> str:
-    """`6` of a whole key, `2/6` of one that no run has finished."""
+    """Return the number of shards: `6` if complete, `2/6` otherwise."""
     if entry.whole:
         return str(len(entry.shards))
     return f"{len(entry.shards)}/{'?' if entry.expected is None else entry.expected}"
 
 
 def _several(names: Sequence[str]) -> str:
-    """The first few of many: a table has to fit."""
+    """Return the first few names and the number of others, to fit a table."""
     more = len(names) - NAMED
     shown = [*names[:NAMED], f"and {more} more"] if more > 0 else names
     return ", ".join(shown) or "unknown"

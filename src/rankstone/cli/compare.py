@@ -1,4 +1,4 @@
-"""`rankstone compare` and `power`: methods compared query by query, and what that can show."""
+"""`rankstone compare` and `power`: per-query comparison of methods, and its power."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def power(
         str | None, typer.Option("--measure", help="Measure [each task's headline].")
     ] = None,
 ) -> None:
-    """Print which differences the queries of a task can show."""
+    """Print the differences that are detectable on the queries of a task."""
     from rankstone.leaderboards.pages.power import page
     from rankstone.leaderboards.power import Setting
 

@@ -113,9 +113,9 @@ def stats(here: Session, out: Output, task: TaskArgument) -> None:
 
 
 def _each(here: Session, names: list[str], one: Callable[[str, TaskSpec], bool]) -> None:
-    """Apply `one` to each task, after errors too; the exit code is that of the worst.
+    """Apply `one` to each task and continue after errors; exit with the code of the worst result.
 
-    `one` receives the name as typed and the task, and returns False where the data differs.
+    `one` receives the name as typed and the task, and returns False if the data differs.
     """
     failed = differs = False
     for name in names:
@@ -138,7 +138,7 @@ def _size(dataset: Dataset) -> str:
 
 
 def _pins(task: TaskSpec) -> str:
-    """Parts of the data that the definition fixes and verify has compared."""
+    """Return the parts of the data that the definition pins and `verify` has compared."""
     counts = [what for what, n in task.counts.model_dump().items() if n is not None]
     digests = [f"sha256 of {part}" for part in task.sha256]
     return f"[dim]as written; pinned: {', '.join([*counts, *digests]) or 'nothing'}[/]"

@@ -16,16 +16,16 @@ MARKS: Mapping[str, Mark] = {
     "prepared": "passed", "available": "", "embedded": "", "judgements": "", "to fetch": "unclear",
     "not public": "unclear", "missing": "", "extra missing": "unclear", "see below": "failed",
 }  # fmt: skip
-"""States in the order of the legend."""
+"""State -> mark, in the order of the legend."""
 COUNTS = ("documents", "queries", "judgements")
 LENGTHS = ("count", "min", "median", "mean", "95%", "max")
 WIDTH = 30
-"""Characters of the longest bar."""
+"""Length of the longest bar, in characters."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def figures(statistics: Statistics) -> Page:
-    """Return lengths, oddities, labels, and histograms of lengths and of judgements per query."""
+    """Return lengths, irregularities, labels, histograms of lengths and judgements per query."""
     labels = [(str(label), count) for label, count in statistics.labels]
     judged = ", judged by answers" if statistics.judgements_per_query is None else ""
     histograms = (
@@ -86,7 +86,7 @@ def _bars(title: str, rows: Sequence[tuple[str, int]]) -> Table:
 
 
 def bar(count: int, largest: int) -> str:
-    """Return a bar of at most `WIDTH` characters; any count but 0 shows."""
+    """Return a bar of at most `WIDTH` characters; counts above 0 are always visible."""
     eighths = -(-count * WIDTH * 8 // largest)
     return (EIGHTHS[8] * (eighths // 8) + EIGHTHS[eighths % 8]).rstrip()
 
@@ -124,14 +124,14 @@ def availability(entries: Sequence[Entry], sources: Sources) -> Page:
 
 
 def _entry(one: Entry) -> tuple[str | Cell, ...]:
-    """Return the row of a task; "answers" in place of judgements where those judge."""
+    """Return the row of a task; tasks judged by answers have "answers" instead of judgements."""
     counts = ["·" if n is None else f"{n:,}" for n in one.counts.model_dump().values()]
     judged = "answers" if one.task.judge == "answers" else counts[2]
     return one.task.name, *counts[:2], judged, Cell(text=one.state, mark=MARKS[one.state])
 
 
 def _details(entries: Iterable[Entry]) -> Iterator[Block]:
-    """Yield advice on single tasks, once where it is the same for several."""
+    """Yield advice on tasks; equal advice is given once for several tasks."""
     names: dict[str, list[str]] = {}
     for one in entries:
         if one.detail:

@@ -1,4 +1,4 @@
-"""`rankstone export`, `import` and `convert`: files of other tools."""
+"""`rankstone export`, `import` and `convert`: exchange of files with other tools."""
 
 from __future__ import annotations
 

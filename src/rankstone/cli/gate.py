@@ -73,7 +73,7 @@ def gate(
 
 
 def _report(page: Page, junit: Path | None, as_json: Path | None) -> None:
-    """Write the files named, and annotations and a summary on GitHub."""
+    """Write the requested files, and on GitHub annotations and a job summary."""
     from rankstone.leaderboards.formats.render import render
 
     if junit is not None:

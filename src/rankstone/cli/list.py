@@ -59,7 +59,7 @@ def _is_kept(row: Row, text: str | None, family: str | None, kind: str | None) -
 
 
 def _page(rows: Sequence[Row]) -> Page:
-    """Return the rows as a table, without `kind` and what no row has."""
+    """Return the rows as a table, without `kind` and empty columns."""
     from rankstone.leaderboards.document import Page, table
 
     fields = tuple(rows[0]) if rows else ("name", "kind", "description")
@@ -77,7 +77,7 @@ def _runners(here: Session) -> list[Row]:
         row = {"name": name, "kind": "", "published": "", "description": ""}
         try:
             spec = definitions.method(name)
-        except RankstoneError as error:  # one fault hides no other method
+        except RankstoneError as error:  # an invalid definition does not hide the others
             rows.append({**row, "description": f"error: {error}"})
             continue
         values = str(len(published_of(spec, published)) or "")

@@ -1,4 +1,4 @@
-"""Shared by all commands: options, the session they make, formats, output."""
+"""Options, sessions, formats and output shared by all commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FOLDERS = {
         "--workspace", help="Folder with your definitions [nearest ancestor that has some]."
     ),
 }  # fmt: skip
-"""Options of the folders of a session."""
+"""Options for the folders of a session."""
 
 
 Format = StrEnum(
@@ -71,9 +71,9 @@ FILTERS = {
         list[str] | None, typer.Option("--machine", help="Only records of these machines.")
     ],
 }
-"""Options that choose among stored records."""
+"""Options that select stored records."""
 Filters = dict[str, Any]
-"""Their values."""
+"""Values of the options `FILTERS`."""
 TaskNameOption = Annotated[
     str | None,
     typer.Option("--as", metavar="NAME", help="Name for the only task without a definition."),
@@ -83,7 +83,7 @@ METAVARS: dict[object, str] = {
     "measures": "MEASURE", "measure": "MEASURE", "timeout": "SECONDS", "memory_limit": "SIZE",
     Path: "PATH", int: "N", float: "NUMBER", str: "TEXT",
 }  # fmt: skip
-"""Name of a parameter, or else its type -> the name of its value in the help."""
+"""Parameter name, or its type -> metavar in the help."""
 PAGES: dict[str, Any] = {
     "form": FormatOption,
     "output": Annotated[
@@ -92,11 +92,11 @@ PAGES: dict[str, Any] = {
     ],
     "as_json": Annotated[bool, typer.Option("--json", help="The same as --format json.")],
 }
-"""Options of commands that draw a page."""
+"""Options of commands that output a page."""
 
 
 def _with_metavar(name: str, hint: Any) -> Any:
-    """Name the value of an option or argument in the help, instead of its type in Python."""
+    """Set the metavar of an option or argument, instead of its Python type."""
     kind, info = get_args(hint)
     if info.metavar is None and isinstance(info, ArgumentInfo):
         info.metavar = METAVARS.get(name) or name.upper().removesuffix("S")
@@ -108,7 +108,7 @@ def _with_metavar(name: str, hint: Any) -> Any:
 
 
 def _leaves(kind: Any) -> list[Any]:
-    """`list[str] | None` -> `str` and `None`'s type."""
+    """Return the leaves of a type: `str` and `NoneType` for `list[str] | None`."""
     parts = get_args(kind)
     return [leaf for part in parts for leaf in _leaves(part)] if parts else [kind]
 
@@ -118,15 +118,16 @@ def command(
     default: Format = Format.terminal,
     cells: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a command, its parameter `here` the session of the options `folders`.
+    """Turn a function into a command; its parameter `here` is the session of the options `folders`.
 
-    A parameter `out` becomes the options of format and file; `default` is then the format. A
-    parameter `filters` becomes those of `FILTERS` that the function does not have itself. A
-    parameter `cells` becomes the parameters of the function `cells`, and gets what that returns.
+    A parameter `out` is replaced by the options for format and file, with the format `default`. A
+    parameter `filters` is replaced by the options in `FILTERS` that the function does not have
+    itself. A parameter `cells` is replaced by the parameters of the function `cells`, and receives
+    its return value.
     """
 
     def made(function: Callable[..., None]) -> Callable[..., None]:
-        # `Session` is imported when the command runs: its import would delay the help.
+        # `Session` is imported when the command runs, because the import would delay the help.
         hints = get_type_hints(function, localns={"Session": object}, include_extras=True)
         own = inspect.signature(function).parameters
         options = {name: Annotated[Path | None, FOLDERS[name]] for name in folders}
@@ -188,7 +189,7 @@ def write(output: Path, text: str | bytes) -> None:
     content = text.encode() if isinstance(text, str) else text
     try:
         if output.exists() and not output.is_file():
-            # A pipe is written to and not replaced; a folder refuses.
+            # Write to a pipe instead of replacing it; a folder raises an error.
             output.write_bytes(content)
             return
         with appearing(output.resolve()) as out:
@@ -213,16 +214,16 @@ def stderr() -> Console:
 
 
 def echo(text: object, *, err: bool = False) -> None:
-    """Print a line that no name in it can make control the terminal."""
+    """Print a line without control characters."""
     from rankstone.leaderboards.document import neutral
 
     typer.echo(neutral(str(text)), err=err)
 
 
 def chosen(form: Format | None, output: Path | None, default: Format = Format.terminal) -> Format:
-    """Return the format in which a page is drawn."""
+    """Return the output format of a page."""
     if output is None and form in (Format.parquet, Format.pdf):
-        raise typer.BadParameter(f"{form} is no text; name a file: -o FILE.{form}")
+        raise typer.BadParameter(f"{form} is a binary format; name a file: -o FILE.{form}")
     if output is None:
         return form or default
     by_suffix = SUFFIXES.get(output.suffix)
@@ -238,13 +239,13 @@ def chosen(form: Format | None, output: Path | None, default: Format = Format.te
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """The format of a page, and the file that it is written to, or else the terminal."""
+    """Output format of a page, and the file to write; None: standard output."""
 
     form: Format = Format.terminal
     file: Path | None = None
 
     def draw(self, page: Page, name: str) -> None:
-        """Print the page, or write it to the file with its pictures beside it."""
+        """Print the page, or write it to the file, with its pictures as separate files."""
         from rankstone.leaderboards.formats import render, terminal
 
         on_terminal = self.form is Format.terminal
@@ -259,7 +260,7 @@ class Output:
             sys.stdout.write(render.render(page, self.form))
 
     def _pictures(self, page: Page, file: Path) -> None:
-        """Write the pictures that a page of Markdown or LaTeX refers to."""
+        """Write the pictures to which a Markdown or LaTeX page refers."""
         from rankstone.leaderboards.formats.pdf import converted
 
         for picture, svg in page.pictures.items():
@@ -269,7 +270,7 @@ class Output:
                 write(file.with_name(picture).with_suffix(".pdf"), converted(svg))
 
     def board(self, records: list[RunRecord], *, top: int | None = None) -> None:
-        """Draw the leaderboard of the records."""
+        """Print or write the leaderboard of the records."""
         from rankstone.leaderboards.pages.leaderboard import page
 
         short = self.form in (Format.terminal, Format.svg)

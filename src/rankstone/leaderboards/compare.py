@@ -1,9 +1,9 @@
-"""Methods compared on the same queries, from stored records alone.
+"""Comparison of methods on the same queries, from stored records alone.
 
-The first method is held against each of the others on every task that both have. Differences are
-paired by query; their p values are adjusted by Holm's method over all comparisons that are made at
-once. Notes state what differs between two records beside the method. Costs are compared by the rule
-of `rankstone.leaderboards.costs`.
+A baseline is compared with each other method on every task that has records of both. Differences
+are paired by query; their p values are adjusted by Holm's method over all comparisons made
+together. Notes list the differences between two records other than the method. Costs are compared
+by the rule of `rankstone.leaderboards.costs`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from rankstone.results.side_files import side_file
 from rankstone.results.store import ResultStore, Stored, recorded_name
 
 MOVED = 3
-"""Number of the largest drops, and of the largest rises, that are named."""
+"""Number of largest drops, and of largest rises, that are listed."""
 
 
 class Moved(NamedTuple):
-    """One query, and its value of each method."""
+    """One query, with its value for each of the two methods."""
 
     query: str
     of: float
@@ -36,7 +36,7 @@ class Moved(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One method, `of`, against another, `than`, on one task."""
+    """Comparison of one method, `of`, with another, `than`, on one task."""
 
     task: str
     of: str
@@ -46,13 +46,13 @@ class Comparison(NamedTuple):
     mean_than: float
     paired: Paired
     adjusted: float
-    """p by Holm's method over all comparisons made together, the family."""
+    """p value adjusted by Holm's method over the family: all comparisons made together."""
     moved: tuple[Moved, ...]
-    """The queries that drop most and that rise most, the largest change first; of equal changes
-    those that change most over all measures of both."""
+    """Queries with the largest drops and rises, largest change first; ties are broken by the total
+    change over all measures of both."""
     figures: tuple[Figure, ...]
     notes: tuple[str, ...]
-    """Differences of the two records beside the method, and the comparisons left out for them."""
+    """Other differences between the two records, and the comparisons left out because of them."""
 
 
 def compare(
@@ -62,15 +62,16 @@ def compare(
     *,
     measure: str | None = None,
 ) -> list[Comparison]:
-    """`baseline` against each of `others` on every task that both have, by task.
+    """Compare `baseline` with each of `others` on every task that has records of both, by task.
 
     Args:
-        baseline, others: methods by full name.
-        records: (method, task) -> its record and where that is stored.
-        measure: of all tasks; None: the headline of each.
+        baseline, others: Full names of methods.
+        records: (method, task) -> its record and the record's path.
+        measure: Measure for all tasks; None: the headline of each.
 
     Raises:
-        ResultsError: no task has both, or the values per query are not there, or of other queries.
+        ResultsError: no task has records of both, or their per-query values are missing or belong
+            to different queries.
     """
     found = [
         _one(of, than, measure or of[0].task.headline)
@@ -106,9 +107,9 @@ def compare_stored(
     tasks: Sequence[str] | None = None,
     measure: str | None = None,
 ) -> list[Comparison]:
-    """Compare methods of stored records on `tasks`, or on all that have both.
+    """Compare methods from stored records on `tasks`, or on all tasks that have both.
 
-    Methods and tasks are named in full or by their last parts.
+    Methods and tasks are given by their full names or by the last parts of these.
     """
     of, than, cells = _named(store, baseline, others, tasks)
     return compare(of, than, cells, measure=measure)
@@ -121,9 +122,9 @@ def stored_pairs(
     *,
     tasks: Sequence[str] | None = None,
 ) -> list[tuple[Stored, Stored]]:
-    """Return the records of each of `others` and of `baseline`, on every task that has both.
+    """Return pairs of records: each of `others` and `baseline`, on every task that has both.
 
-    Names are those of `compare_stored`. Raises ResultsError where there are none.
+    Names are resolved as by `compare_stored`. Raises ResultsError if there are no pairs.
     """
     return _pairs(*_named(store, baseline, others, tasks))
 
@@ -131,7 +132,7 @@ def stored_pairs(
 def _named(
     store: ResultStore, baseline: str, others: Sequence[str], tasks: Sequence[str] | None
 ) -> tuple[str, list[str], dict[tuple[str, str], Stored]]:
-    """The methods by full name, and the cells of the tasks."""
+    """Return the full names of the methods, and the cells of the tasks."""
     cells = {cell: one for cell, one in store.cells().items() if one[0].status == "ok"}
     methods = list(dict.fromkeys(method for method, _ in cells))
     if tasks is not None:
@@ -188,7 +189,7 @@ def _change_of_all(of: Stored, than: Stored, queries: Sequence[str]) -> Floats:
 
 
 def paired_values(of: Stored, than: Stored, measure: str) -> tuple[list[str], Floats, Floats]:
-    """Queries, and the values of both of each of them; ResultsError if the queries differ."""
+    """Return the queries and the values of both records; ResultsError if the queries differ."""
     ours, theirs = values_of(of, measure), values_of(than, measure)
     if ours.keys() != theirs.keys():
         raise ResultsError(
@@ -201,7 +202,7 @@ def paired_values(of: Stored, than: Stored, measure: str) -> tuple[list[str], Fl
 
 
 def values_of(stored: Stored, measure: str) -> dict[str, float]:
-    """Query id -> value of `measure`; ResultsError where the record has none per query."""
+    """Return query id -> value of `measure`; ResultsError if the record has no such values."""
     record, read = stored[0], _per_query(stored)
     if measure not in read.measures:
         known = ", ".join(read.measures)
@@ -229,7 +230,7 @@ def _per_query(stored: Stored) -> PerQuery:
 
 
 def differences(of: RunRecord, than: RunRecord) -> Iterator[str]:
-    """Yield in sentences how two records of one task differ beside the method."""
+    """Yield notes on how two records of one task differ other than in the method."""
     yield from obstacles(of, than)
     if of.task.text != than.task.text:
         yield f"documents are read as {of.task.text!r} and as {than.task.text!r}"
@@ -239,7 +240,7 @@ def differences(of: RunRecord, than: RunRecord) -> Iterator[str]:
 
 
 def _costs_left_out(of: RunRecord, than: RunRecord) -> Iterator[str]:
-    """The costs of both records that are not compared, by reason."""
+    """Yield a note for each reason not to compare some costs of both records."""
     reasons: dict[str, list[str]] = {}
     for cost in (BY_NAME[name] for name in COMPARED):
         if cost.of(of) is not None and cost.of(than) is not None:
@@ -255,6 +256,6 @@ def obstacles(of: RunRecord, than: RunRecord) -> Iterator[str]:
         if of.task.sha256.get(part) != than.task.sha256.get(part):
             yield f"the {part} differ: the two were not measured on the same data"
     mine, theirs = (record.policy.model_dump() for record in (of, than))
-    for rule in mine.keys() - {"intervals"}:  # which no value per query depends on
+    for rule in mine.keys() - {"intervals"}:  # per-query values do not depend on it
         if mine[rule] != theirs[rule]:
             yield f"the policy differs: {rule} is {mine[rule]} and {theirs[rule]}"

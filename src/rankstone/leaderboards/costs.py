@@ -1,9 +1,9 @@
-"""Costs of a record: where each stands, its unit, its direction, and when two may be compared.
+"""Costs of a record: location, unit, direction, and conditions for comparing two.
 
 Costs that depend on the machine are compared within one machine fingerprint and number of threads.
-A cost that covers a phase whose encodings were read from a cache is not a figure of this run: it is
-shown with a mark, never compared, never the best and never Pareto-optimal. A latency that varied
-more than that of an idle machine does is shown with another mark.
+A cost that covers a phase whose encodings were read from a cache does not belong to this run: it is
+shown with a mark, never compared, never the best and never Pareto-optimal. An unsteady latency,
+which varied more than on an idle machine, is shown with another mark.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ BUILDING = ("encode_documents", "index")
 SEARCHING = ("encode_queries", "search", "rerank")
 ENCODING = ("encode_documents", "encode_queries")
 SPREAD = 5.0
-"""A 95th percentile above so many medians is unsteady."""
+"""A latency is unsteady if its 95th percentile exceeds this many medians."""
 BUSY_SHARE, BUSY_CORES = 0.1, 0.25
-"""Other load: more than this share of the cores, and more than so many, busy with others' work."""
+"""Load by other processes counts above this fraction of the cores and this number of busy cores."""
 
 
 class Flag(NamedTuple):
-    """A reason to read a figure with care, which every format shows."""
+    """Caveat about a figure, shown in every format."""
 
     mark: str
     word: str
-    """The reason for programs: a value in CSV and JSON."""
+    """Value in CSV and JSON."""
     note: str
-    """The reason for readers, below a table."""
+    """Explanation below a table."""
 
 
 CACHED = Flag(
@@ -53,27 +53,27 @@ VARIED = Flag(
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One cost."""
+    """Definition of one cost."""
 
     name: str
     column: str
-    """Name in the leaderboard frame; empty where that has none."""
+    """Column of the leaderboard frame; empty if there is none."""
     heading: tuple[str, ...]
-    """Lines of a column's heading, without the unit of bytes."""
+    """Lines of the column heading, without the unit of bytes."""
     place: str = ""
-    """Path of the number in the record; empty where `compute` derives it."""
+    """Path of the number in the record; empty if `compute` derives it."""
     compute: Callable[[RunRecord], float | None] | None = None
     unit: str = ""
     higher_is_better: bool = False
     ranked: bool = True
     of_machine: bool = True
-    """Compared only within one machine and number of threads."""
+    """True if it is compared only within one machine and number of threads."""
     phases: tuple[str, ...] = ()
-    """Phases that it covers, where a cache can spare them."""
+    """Phases that it covers and that a cache can replace."""
     over_tasks: str = "mean"
-    """Function of the figures of several tasks: `mean`, `largest` or `sum`."""
+    """Aggregation over tasks: `mean`, `largest` or `sum`."""
     priority: int = 0
-    """0: always shown; of the others the highest is left out first where room is short."""
+    """0: always shown; columns with the highest value are dropped first in narrow output."""
 
     @property
     def title(self) -> str:
@@ -81,11 +81,11 @@ class Cost:
 
     @property
     def field(self) -> str:
-        """Its name in tables for programs: the figure with its unit, as records have it."""
+        """Name in machine-readable tables: the figure with its unit, as in records."""
         return self.column or self.place.rpartition(".")[2]
 
     def of(self, record: RunRecord) -> float | None:
-        """The figure of `record`; None where it was not measured."""
+        """Return the figure of `record`; None if it was not measured."""
         if self.compute is not None:
             return self.compute(record)
         value: object = record
@@ -94,14 +94,14 @@ class Cost:
         return float(value) if isinstance(value, int | float) else None
 
     def flag(self, record: RunRecord) -> Flag | None:
-        """The reason to read the figure of `record` with care; None where there is none."""
+        """Return the caveat about the figure of `record`; None if there is none."""
         if any(phase in cached_phases(record) for phase in self.phases):
             return CACHED
         part = self.place.removeprefix("profile.latency.").partition(".")[0]
         return VARIED if part in unsteady_parts(record) else None
 
     def without(self, labels: Sequence[str], of_all: int) -> Iterator[str]:
-        """Yield why measured latencies give `labels` no such percentile, out of `of_all`."""
+        """Yield a note if `labels`, out of `of_all` methods, have too few latencies."""
         least = LEAST.get(self.place.rpartition(".")[2])
         if least and labels:
             of = "" if len(labels) == of_all else f" of {', '.join(labels)}"
@@ -111,21 +111,21 @@ class Cost:
             )
 
     def is_reused(self, record: RunRecord) -> bool:
-        """Return if the figure of `record` is not of its own run."""
+        """Return True if the figure of `record` belongs to an earlier run."""
         return self.flag(record) is CACHED
 
     def competes(self, record: RunRecord) -> bool:
-        """Return if the figure of `record` may be the best, or Pareto-optimal."""
+        """Return True if the figure of `record` may be the best, or Pareto-optimal."""
         return self.ranked and not self.is_reused(record)
 
     def combined(self, values: Sequence[float]) -> float:
-        """The figure of several tasks together."""
+        """Aggregate the figures of several tasks."""
         if self.over_tasks == "largest":
             return max(values)
         return math.fsum(values) if self.over_tasks == "sum" else fmean(values)
 
     def in_unit(self, values: Sequence[float | None]) -> tuple[str, list[float | None]]:
-        """The unit in which a column is read, and the column in it."""
+        """Return the unit of a column, and the values in that unit."""
         if self.unit != "bytes":
             return self.unit, list(values)
         unit, size = memory_unit(values)
@@ -133,26 +133,26 @@ class Cost:
 
 
 def _rate(items: int | None, record: RunRecord, phases: Sequence[str]) -> float | None:
-    """Items per second over the phases of those names that were run; None where unknown."""
+    """Return items per second over those of `phases` that were run; None if unknown."""
     known = record.profile.phases if record.profile else {}
     seconds = sum(known[name].wall_s for name in phases if name in known)
     return items / seconds if items and seconds > 0 else None
 
 
 def _building(record: RunRecord) -> float | None:
-    """Seconds in which the index was built, without encoding; None where nothing was timed."""
+    """Return the seconds of building the index, without encoding; None if not timed."""
     phase = record.profile.phases.get("index") if record.profile else None
     return None if phase is None else phase.wall_s
 
 
 def _gpu(record: RunRecord) -> float | None:
-    """The largest peak of any phase."""
+    """Return the largest GPU peak of any phase."""
     phases = record.profile.phases.values() if record.profile else ()
     return max((p.peak_gpu_bytes for p in phases if p.peak_gpu_bytes is not None), default=None)
 
 
 def _paid(field: str) -> Callable[[RunRecord], float | None]:
-    """The sum over all phases of what an API counted or cost."""
+    """Return a function that sums a field of API usage over all phases."""
 
     def total(record: RunRecord) -> float | None:
         phases = record.profile.phases.values() if record.profile else ()
@@ -211,13 +211,13 @@ BY_NAME: Mapping[str, Cost] = {cost.name: cost for cost in COSTS}
 BY_COLUMN: Mapping[str, Cost] = {cost.column: cost for cost in COSTS if cost.column}
 BY_PLACE: Mapping[str, Cost] = {cost.place: cost for cost in COSTS if cost.place}
 OTHERS: Mapping[str, Cost] = {**BY_NAME, **BY_COLUMN}
-"""Costs by name, and by their name in the leaderboard frame."""
+"""Costs by name and by column of the leaderboard frame."""
 COMPARED = ("median latency", "p95 latency", "p99 latency", "peak RSS", "index")
-"""Costs that a comparison of two records shows and that a gate's rule may bound."""
+"""Costs shown in a comparison of two records, which a gate's rule may bound."""
 
 
 def named_cost(name: str) -> Cost:
-    """Return the cost of that name; ResultsError where there is none."""
+    """Return the cost with that name; ResultsError if it is unknown."""
     if name not in OTHERS:
         raise ResultsError(
             f"There is no cost '{name}'.{did_you_mean(name, OTHERS)} Costs: {', '.join(BY_NAME)}"
@@ -229,7 +229,7 @@ class Figure(NamedTuple):
     """A cost of two records."""
 
     name: str
-    """With the unit: `p95 latency, ms`."""
+    """Name with the unit: `p95 latency, ms`."""
     of: float
     than: float
     of_mark: str = ""
@@ -241,13 +241,13 @@ class Figure(NamedTuple):
 
 
 def cached_phases(record: RunRecord) -> tuple[str, ...]:
-    """Names of the phases whose items were read from a cache, at least in part."""
+    """Return the names of the phases whose items were read from a cache, at least in part."""
     phases = record.profile.phases if record.profile else {}
     return tuple(name for name, phase in phases.items() if phase.from_cache)
 
 
 def unsteady_parts(record: RunRecord) -> tuple[str, ...]:
-    """Parts of the latency that varied too much, or all where other processes used the machine."""
+    """Return the parts of the latency that varied too much, or all if the machine was busy."""
     latency = record.profile.latency if record.profile else None
     if latency is None:
         return ()
@@ -264,13 +264,13 @@ def _is_spread(part: Percentiles) -> bool:
 
 
 def mark_of(cost: Cost, record: RunRecord) -> str:
-    """The mark of the cost's figure; empty where it has none."""
+    """Return the mark of the cost's figure; empty if it has none."""
     flag = cost.flag(record)
     return flag.mark if flag else ""
 
 
 def flags_by_method(cost: Cost, records: Iterable[RunRecord]) -> dict[str, Flag]:
-    """Method -> the flag of its figure, of any task; one that bars it comes first."""
+    """Return method -> the flag of its figure on any task, `CACHED` before others."""
     found = dict[str, Flag]()
     for record in records:
         flag = cost.flag(record)
@@ -280,17 +280,17 @@ def flags_by_method(cost: Cost, records: Iterable[RunRecord]) -> dict[str, Flag]
 
 
 def conditions(record: RunRecord) -> tuple[str, int | None]:
-    """Machine fingerprint and number of threads: equal where speed may be compared."""
+    """Return machine fingerprint and number of threads, equal for records of comparable speed."""
     return record.environment.machine, record.environment.threads
 
 
 def comparable_group(cost: Cost, record: RunRecord) -> object:
-    """Equal for records whose `cost` may be compared."""
+    """Return a key that is equal for records whose `cost` may be compared."""
     return conditions(record) if cost.of_machine else None
 
 
 def incomparable(cost: Cost, records: Iterable[RunRecord]) -> str:
-    """The reason why `cost` of these records is not put side by side; empty where it may be."""
+    """Return the reason why `cost` of these records is not comparable; empty if it is."""
     pairs = set(map(conditions, records))
     machines = {machine for machine, _ in pairs}
     if not cost.of_machine or len(pairs) < 2:
@@ -301,7 +301,7 @@ def incomparable(cost: Cost, records: Iterable[RunRecord]) -> str:
 
 
 def obstacle(cost: Cost, of: RunRecord, than: RunRecord) -> str:
-    """The reason why `cost` of the two records cannot be compared; empty where it can."""
+    """Return the reason why `cost` of the two records is not comparable; empty if it is."""
     if comparable_group(cost, of) != comparable_group(cost, than):
         return "measured on two machines, or with different numbers of threads"
     if any(cost.is_reused(record) for record in (of, than)):
@@ -310,7 +310,7 @@ def obstacle(cost: Cost, of: RunRecord, than: RunRecord) -> str:
 
 
 def figures(of: RunRecord, than: RunRecord) -> Iterator[Figure]:
-    """The costs of `COMPARED` that both records have and that may be compared."""
+    """Yield the costs of `COMPARED` that both records have and that may be compared."""
     for cost in map(BY_NAME.__getitem__, COMPARED):
         ours, theirs = cost.of(of), cost.of(than)
         if ours is not None and theirs is not None and not obstacle(cost, of, than):
@@ -318,8 +318,8 @@ def figures(of: RunRecord, than: RunRecord) -> Iterator[Figure]:
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Return for each (cost, quality) if no other point is at least as good in both and better
-    in one of the two."""
+    """Return for each (cost, quality) True if it is Pareto-optimal: no other point is at least as
+    good in both and better in one."""
     best, optimal = -math.inf, [False] * len(points)
     order = sorted(range(len(points)), key=lambda n: (points[n][0], -points[n][1]))
     last: tuple[float, float] | None = None
@@ -330,10 +330,10 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 
 def pareto_optimal(cost: Cost, records: Sequence[RunRecord]) -> list[bool]:
-    """Return if each record is Pareto-optimal in headline measure and `cost`.
+    """Return for each record if it is Pareto-optimal in headline measure and `cost`.
 
-    It is compared with those that `conditions` allows. A record that lacks either, or whose cost
-    does not compete, is not optimal.
+    Records compete only with comparable ones. A record that lacks either figure, or whose cost does
+    not compete, is not optimal.
     """
     groups: dict[object, dict[int, tuple[float, float]]] = {}
     for n, record in enumerate(records):

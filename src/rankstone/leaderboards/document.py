@@ -1,4 +1,4 @@
-"""Pages as data: headings, paragraphs, lists, tables and pictures, before a format draws them."""
+"""Format-independent pages: headings, paragraphs, lists, tables and pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters that move a terminal's cursor, or change the order in which it shows others."""
+"""Characters that control a terminal or change the display order of text."""
 Mark = Literal["", "best", "second", "failed", "passed", "unclear", "strong"]
 
 
@@ -18,18 +18,18 @@ class Cell:
 
     text: str
     value: float | str | None = None
-    """The figure at full precision; None where it is unknown, or where the text is all there is."""
+    """Figure at full precision; None if it is unknown or the cell is only text."""
     mark: Mark = ""
     letters: str = ""
-    """Letters of the methods that it is significantly above of."""
+    """Letters of the methods that it is significantly above."""
     interval: str = ""
     low: float | None = None
     high: float | None = None
-    """Ends of the interval at full precision, which `interval` shows or leaves out."""
+    """Ends of the interval at full precision, even if `interval` is not shown."""
     note: str = ""
-    """Reason to read the figure with care, for programs; the text carries its mark."""
+    """Caveat about the figure in machine-readable formats; the text has the mark."""
     link: str = ""
-    """Heading of the page that the cell refers to."""
+    """Heading on the page to which the cell links."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +37,15 @@ class Column:
     """A column of a table."""
 
     heading: tuple[str, ...]
-    """Lines of the heading: the figure, then its percentile and unit."""
+    """Lines of the heading: name, then percentile and unit."""
     short: tuple[str, ...] = ()
-    """The heading where room is short."""
+    """Heading in narrow output."""
     priority: int = 0
-    """0: always shown; of the others the highest is left out first where room is short."""
+    """0: always shown; columns with the highest value are dropped first in narrow output."""
     left: bool = False
-    """Aligned on the left."""
+    """Left-aligned."""
     wrap: bool = False
-    """Continued on the next line where room is short, instead of truncated."""
+    """Wrapped in narrow output instead of truncated."""
 
     @property
     def name(self) -> str:
@@ -60,11 +60,11 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
     kind: str = ""
-    """The one of several tables of that title."""
+    """Distinguishes several tables with the same title."""
     subtitle: str = ""
     notes: tuple[str, ...] = ()
     headless: bool = False
-    """A list in columns, without headings."""
+    """Shown without column headings."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Heading:
 class Paragraph:
     text: str = ""
     lead: str = ""
-    """Words in bold, which the text continues."""
+    """Bold words before the text."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ class Items:
 @dataclass(frozen=True)
 class Picture:
     name: str
-    """Name of the file where pictures lie beside the page."""
+    """File name, if pictures are written beside the page."""
     svg: str
     caption: str
 
 
 @dataclass(frozen=True)
 class Folded:
-    """Blocks that a reader opens, where the format can fold."""
+    """Collapsible blocks, in formats that support them."""
 
     summary: str
     blocks: tuple[Block, ...]
@@ -105,23 +105,23 @@ Block = Heading | Paragraph | Items | Table | Picture | Folded
 
 
 def unfolded(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Yield the blocks, with those of `Folded` in their places."""
+    """Yield the blocks, with `Folded` ones replaced by their content."""
     for block in blocks:
         yield from unfolded(block.blocks) if isinstance(block, Folded) else [block]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """All that one result shows."""
+    """Content of one result, for readers and for programs."""
 
     blocks: tuple[Block, ...]
     title: str = ""
     fields: tuple[str, ...] = ()
-    """Names of the values of `rows`."""
+    """Columns of `rows`."""
     rows: tuple[Mapping[str, object], ...] = ()
-    """The figures at full precision, for programs; None is unknown."""
+    """Figures at full precision, for machine-readable formats; None means unknown."""
     body: object = None
-    """The same as a document for programs; None: the rows are all."""
+    """JSON document with the same content; None if `rows` suffice."""
 
     @property
     def tables(self) -> list[Table]:
@@ -134,7 +134,7 @@ class Page:
 
 
 def neutral(text: str) -> str:
-    """Return `text` with U+FFFD in place of `CONTROLS`, as it is safe to print."""
+    """Return `text` with `CONTROLS` replaced by U+FFFD, safe to print."""
     return CONTROLS.sub("\ufffd", text)
 
 
@@ -148,12 +148,12 @@ def table(
     headless: bool = False,
     priorities: Mapping[str, int] = {},
 ) -> Table:
-    """A table of text.
+    """Build a table from texts.
 
     Args:
-        heads: names of the columns; one may have several lines.
-        figures: columns of numbers, aligned on the right and never wrapped.
-        priorities: those of columns that may be left out where room is short.
+        heads: Names of the columns; may contain line breaks.
+        figures: Columns of numbers, right-aligned and never wrapped.
+        priorities: `Column.priority` of columns that may be dropped in narrow output.
     """
     return Table(
         columns=tuple(

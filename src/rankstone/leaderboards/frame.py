@@ -1,4 +1,4 @@
-"""Records as one tidy table: a pure function that needs only numpy and pandas."""
+"""Records as one tidy table: pure functions that need only numpy and pandas."""
 
 from __future__ import annotations
 
@@ -40,36 +40,35 @@ TRUNCATION_COLUMNS = ("document_cut", "document_tokens_cut", "query_cut", "query
 def leaderboard(
     records: Iterable[RunRecord], measures: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """One row per record, sorted by task, then the headline measure descending.
+    """Return one row per record, sorted by task, then by descending headline measure.
 
     Args:
         records: At most one success and one failure for each (task, method, machine).
-        measures: Columns to keep, in this order; None takes every measure that a record holds.
+        measures: Measures to include, in this order; None for all measures in the records.
 
     Returns:
         A frame with the columns
 
-        * `task`, `method`, `label` (of the record, by its user, or the parameters that vary in
-          a grid), `machine` (fingerprint), `status`, `headline` (the name of the task's main
-          measure), `data` (short digest of corpus, queries and judgements: rows of unequal `data`
-          are not comparable), `split`,
-          `interval` (what low and high mean), `cpu`, `gpu`, `cached` (phases read from a cache,
-          comma-separated), `reused` (figures that are not of this run), `unsteady` (latencies that
-          varied too much), `trained_on`, `trained` (on the training split of the collection: a
-          note, with the score on unseen queries), `error`;
+        * `task`, `method`, `label` (given by the user, or the parameters that vary in a grid),
+          `machine` (fingerprint), `status`, `headline` (name of the task's main measure),
+          `data` (short digest of corpus, queries and judgements: rows with different `data` are
+          not comparable), `split`, `interval` (meaning of low and high), `cpu`, `gpu`, `cached`
+          (phases read from a cache, comma-separated), `reused` (figures from an earlier run),
+          `unsteady` (latencies that varied too much), `trained_on`, `trained` (note if
+          trained on the collection's training split, with the score on unseen queries), `error`;
         * `documents`, `queries`, `queries_missing`, `queries_tied`, `depth`, `threads`,
           `timed_queries` (of the latencies);
         * `documents_per_s` (encoding and indexing), `queries_per_s` (in batches, encoding and
           searching), `index_memory_bytes`, `index_disk_bytes`, `encode_p50_ms`,
           `search_p50_ms`, `total_p50_ms`, `total_p95_ms`, `total_p99_ms`, `peak_rss_bytes`,
           `peak_gpu_bytes` (of any phase), `flop_utilisation` (of encoding documents),
-          `billed_tokens` (input tokens that an API counted), `price_usd` (theirs);
-        * `total_p50_low_ms`, `total_p50_high_ms`, and those of p95 and p99: 95% intervals;
+          `billed_tokens` (input tokens counted by an API), `price_usd` (their price);
+        * `total_p50_low_ms`, `total_p50_high_ms`, and the same for p95, p99: 95% intervals;
         * `document_cut`, `document_tokens_cut`, `query_cut`, `query_tokens_cut`, `pair_cut`,
-          `pair_tokens_cut`: shares truncated at the model's limit (pairs: what a scorer read);
-        * per measure `<m>`, `<m> low`, `<m> high`.
+          `pair_tokens_cut`: fractions truncated at the model's limit (pairs: scorer inputs);
+        * `<m>`, `<m> low`, `<m> high` for each measure.
 
-        What is unknown is missing (NaN, NA or None), never 0.
+        Unknown values are missing (NaN, NA or None), never 0.
     """
     records = with_grids(records)
     names = list(measures) if measures is not None else measure_order(records)
@@ -84,9 +83,9 @@ def leaderboard(
 
 
 def per_query(stored: Iterable[Stored]) -> pd.DataFrame:
-    """Return the values of records: task, method and query, then one column per measure.
+    """Return per-query values of records: task, method and query, then one column per measure.
 
-    Raises ResultsError where one has no values.
+    Raises ResultsError if a record has no per-query values.
     """
     parts = []
     for record, path in stored:
@@ -100,7 +99,7 @@ def per_query(stored: Iterable[Stored]) -> pd.DataFrame:
 
 
 def measure_order(records: Iterable[RunRecord]) -> list[str]:
-    """Every measure in the records: headlines first, then by kind, shallow depths before deep."""
+    """Return all measures of the records: headlines first, then by kind and by depth."""
     records = list(records)
     headlines = {record.task.headline for record in records}
     names = {name for record in records for name in record.measures}
@@ -155,7 +154,7 @@ def _row(record: RunRecord, names: Sequence[str]) -> dict[str, Any]:
 
 
 def truncation(record: RunRecord) -> dict[str, float]:
-    """Return the columns of truncation: shares of texts, and of their tokens."""
+    """Return the truncation columns: fractions of texts, and of their tokens."""
     row = {}
     for role, cut in record.truncation.items():
         row[f"{role}_cut"] = cut.texts_cut / cut.texts if cut.texts else 0.0
@@ -164,7 +163,7 @@ def truncation(record: RunRecord) -> dict[str, float]:
 
 
 def truncated(row: Mapping[Any, Any]) -> str:
-    """Return in words the columns of truncation of a row; empty where nothing was truncated."""
+    """Return the truncation columns of a row as a sentence; empty if nothing was truncated."""
     nouns = {"document": "documents", "query": "queries", "pair": "re-scored pairs"}
     shares = [
         f"{row[f'{role}_cut']:.1%} of {noun} ({row[f'{role}_tokens_cut']:.1%} of their tokens)"
@@ -175,7 +174,7 @@ def truncated(row: Mapping[Any, Any]) -> str:
 
 
 def _figures(record: RunRecord) -> dict[str, Any]:
-    """The columns of speed and memory."""
+    """Return the columns of speed and memory."""
     profile = record.profile
     if profile is None:
         return {}
@@ -190,7 +189,7 @@ def _figures(record: RunRecord) -> dict[str, Any]:
 
 
 def _intervals(latency: Latency | None) -> dict[str, float]:
-    """The 95% intervals of the percentiles of the whole latency, as far as they are known."""
+    """Return the known 95% intervals of the percentiles of the total latency."""
     found = latency.total.intervals if latency else {}
     return {
         f"total_{name.removesuffix('_ms')}_{end}_ms": value
@@ -201,13 +200,13 @@ def _intervals(latency: Latency | None) -> dict[str, float]:
 
 
 def _flagged(record: RunRecord, flag: Flag) -> str | None:
-    """The columns whose figures carry `flag`, comma-separated."""
+    """Return the columns whose figures have `flag`, comma-separated."""
     names = (n for n in FIGURE_COLUMNS if BY_COLUMN[n].of(record) is not None)
     return ", ".join(n for n in names if BY_COLUMN[n].flag(record) is flag) or None
 
 
 def framed(blocks: tuple[Block, ...], frame: pd.DataFrame) -> Page:
-    """Return the page of `blocks` whose values are those of `frame`; unknown is None."""
+    """Return a page of `blocks` with the values of `frame`; unknown ones are None."""
     rows = tuple({name: _plain(row[name]) for name in frame.columns} for _, row in frame.iterrows())
     return Page(blocks=blocks, fields=tuple(frame.columns), rows=rows)
 

@@ -1,12 +1,12 @@
-"""Judge whether a candidate may replace a baseline: regressions of quality and cost.
+"""Regression check of a candidate against a baseline, in quality and cost.
 
-Every rule on every cell ends in a verdict. Of quality, where the simultaneous confidence interval
-of the drop lies decides: above the allowance a *regression*, within it *equivalent*, across it
-*undecided*. The rate at which anything at all is wrongly called a regression is `level`, whatever
-the number of cells and queries (`rankstone.evaluation.family`). Costs that repeat are compared as
-recorded; time is judged by `--ab` alone, as a slow-down that is *shown*, *excluded* or *not shown*,
-or by bounds on the candidate's p99 under load. What cannot be compared, or is not there, never
-passes.
+Every rule gives a verdict on every cell. For quality, the verdict depends on the simultaneous
+confidence interval of the drop: *regression* if it lies above the allowance, *equivalent* if it
+lies within, *undecided* if it contains the allowance. The family-wise rate of false regressions is
+`level`, whatever the number of cells and queries (`rankstone.evaluation.family`). Reproducible
+costs are compared as recorded. Time is judged only by `--ab`, as a slow-down that is *shown*,
+*excluded* or *not shown*, or by bounds on the candidate's p99 under load. Missing or incomparable
+records never pass.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def judge_stored(
     tasks: Sequence[str] | None = None,
     suites: Mapping[str, SuiteSpec] | None = None,
 ) -> list[Judgement]:
-    """Judge `candidate` by `baseline`: each a folder of records, or a method of `store`.
+    """Judge `candidate` against `baseline`: each a folder of records, or a method of `store`.
 
-    Raises: ResultsError, where a side is neither, both have no records, or no record is of a task.
+    Raises:
+        ResultsError: a side is neither, both have no records, or no record is of one of `tasks`.
     """
     sides = [store.side(name, label=candidate) for name in (baseline, candidate)]
     empty = [name for name, side in zip((baseline, candidate), sides, strict=True) if not side]
@@ -75,7 +76,8 @@ def judge(
     rules: GateRules,
     suites: Mapping[str, SuiteSpec] | None = None,
 ) -> list[Judgement]:
-    """Every rule on every cell of either side, cell by cell, then what is missing or idle."""
+    """Apply every rule to every cell of either side, in the order of the cells, and report missing
+    records and unused rules."""
     cells = list(dict.fromkeys([*baseline, *candidate]))
     if not cells:
         return [judged(("", ""), "records", "missing", "neither side has a record")]
@@ -97,7 +99,7 @@ def judge(
 
 
 def exit_code(judgements: Sequence[Judgement]) -> int:
-    """1 if anything fails, else 2 if anything is undecided or cannot be compared, else 0."""
+    """Return 1 if anything fails, else 2 if anything is undecided or incomparable, else 0."""
     outcomes = {one.outcome for one in judgements}
     return 1 if "fail" in outcomes or not outcomes else 0 if outcomes == {"pass"} else 2
 
@@ -105,7 +107,7 @@ def exit_code(judgements: Sequence[Judgement]) -> int:
 def _idle(
     rules: GateRules, found: Sequence[Judgement], cells: Sequence[CellName]
 ) -> list[Judgement]:
-    """A failure for every task that a rule names and no record is of, and for rules of nothing."""
+    """Return failures for tasks that a rule names but no record has, and if no rule applies."""
     known = {task for _, task in cells}
     idle = []
     named = [rule.tasks for rule in rules.quality] + [rule.tasks for rule in rules.cost]
@@ -120,7 +122,7 @@ def _idle(
 
 
 def _missing(cell: CellName, baseline: Cells, candidate: Cells) -> Judgement | None:
-    """A failure where one side has no figures for the cell."""
+    """Return a failure if one side has no figures for the cell."""
     for side, cells in (("baseline", baseline), ("candidate", candidate)):
         stored = cells.get(cell)
         if stored is None:
@@ -171,14 +173,14 @@ def judge_ratio(
     level: float,
     load: float | None = None,
 ) -> Judgement:
-    """A rule of cost on rounds measured in turns: is a slow-down shown, or excluded?
+    """Apply a cost rule to interleaved rounds: is a slow-down shown, or excluded?
 
-    A round in which either side lacks the figure does not count. A percentile lacks where load
+    Rounds in which either side lacks the figure are left out. A percentile is missing if the load
     drifted so much that few latencies are independent.
 
     Args:
-        level: two-sided, of this look at the rounds; the looks of one gate share it.
-        load: load of the machine by others, in busy cores.
+        level: Two-sided level of this look at the rounds; the looks of one gate share it.
+        load: Load by other processes, in busy cores.
     """
     cost, record = BY_NAME[rule.figure], candidate[0]
     name = f"{rule.figure} at most {rule.allowance:g} times"

@@ -1,4 +1,4 @@
-"""Rules of a gate: what a candidate may lose, as a file `gate.toml` states it."""
+"""Rules of a gate: the losses that `gate.toml` allows a candidate."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rankstone.leaderboards.costs import COMPARED
 from rankstone.strict import Spec, build_spec, read_toml
 
 AB_LEVEL = 0.05
-"""Two-sided level of the interval of a ratio, shared by all looks at the rounds (Bonferroni)."""
+"""Two-sided level of a ratio's interval, divided among the looks at the rounds (Bonferroni)."""
 
 
 class QualityRule(Spec):
     """Allowed loss of a measure: a table `[[quality]]`."""
 
     measure: str | None = None
-    """None: each task's headline; of a suite, its first measure."""
+    """None: each task's headline, or a suite's first measure."""
     allowance: float = Field(default=0.005, ge=0)
-    """Drops of the mean up to it are permitted."""
+    """Largest permitted drop of the mean."""
     hard_limit: float = Field(default=0.02, ge=0)
-    """A drop that may be larger than this never passes as undecided."""
+    """An undecided drop fails if it may exceed this limit."""
     tasks: tuple[str, ...] = ()
-    """Only these; empty: all."""
+    """Tasks that the rule applies to; empty: all."""
     suite: str | None = None
-    """Judge the mean over this suite, as the suite itself averages, instead of single tasks."""
+    """Judge the mean over this suite, averaged as the suite defines, instead of single tasks."""
 
     @model_validator(mode="after")
     def _limits_are_in_order(self) -> QualityRule:
@@ -44,10 +44,10 @@ class CostRule(Spec):
     """Allowed increase of a cost: a table `[[cost]]`."""
 
     figure: str
-    """Recorded and compared: `peak RSS`, `index`. Judged by --ab alone: `median latency`,
-    `p95 latency`, `p99 latency`."""
+    """Compared from records: `peak RSS`, `index`. With --ab only: `median latency`, `p95 latency`,
+    `p99 latency`."""
     allowance: float = Field(gt=0)
-    """The largest ratio of candidate to baseline that passes."""
+    """Largest permitted ratio of candidate to baseline."""
     tasks: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -64,19 +64,19 @@ class LoadRule(Spec):
     """Bound on the candidate's latency under load, on its own machine: a table `[[load]]`."""
 
     rate: float = Field(gt=0)
-    """Requests per second, one of those of `rankstone load --rate`."""
+    """Requests per second, one of the rates of `rankstone load --rate`."""
     p99_ms: float = Field(gt=0)
     tasks: tuple[str, ...] = ()
 
 
 class GateRules(Spec):
-    """The content of a rules file."""
+    """Content of a rules file."""
 
     level: float = Field(default=0.01, gt=0, lt=1)
-    """Rate at which a candidate without any drop above its allowance fails, over all rules of
-    quality and cells together. A gate with false alarms is soon switched off."""
+    """Family-wise rate of false alarms over all quality rules and cells: the probability that a
+    candidate without any drop above its allowance fails."""
     correction: Correction = "holm"
-    """`max-t` is more powerful where many methods are judged on the same queries."""
+    """Correction for multiple tests; `max-t` has more power for many methods on equal queries."""
     undecided: Literal["report", "pass", "fail"] = "report"
     """Outcome of undecided cells: exit code 2 (`report`), pass, or fail."""
     quality: tuple[QualityRule, ...] = (QualityRule(),)
@@ -85,9 +85,9 @@ class GateRules(Spec):
 
 
 def rules_of(rules: PathLike | GateRules | None) -> GateRules:
-    """Return the rules themselves, those of a file, or the default ones.
+    """Return the given rules, those of a file, or the default ones.
 
-    Raises DefinitionError where the file is absent, or something in it is wrong.
+    Raises DefinitionError if the file is missing or invalid.
     """
     if rules is None or isinstance(rules, GateRules):
         return rules or GateRules()
@@ -101,6 +101,6 @@ def rules_of(rules: PathLike | GateRules | None) -> GateRules:
 
 
 def ab_rules(rules: PathLike | GateRules | None) -> tuple[CostRule, ...]:
-    """The rules of cost; by default, a median latency of 1.1 times passes."""
+    """Return the cost rules; by default, the median latency may be 1.1 times the baseline's."""
     stated = () if rules is None else rules_of(rules).cost
     return stated or (CostRule(figure="median latency", allowance=1.1),)

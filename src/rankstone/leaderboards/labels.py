@@ -1,4 +1,4 @@
-"""Labels that stand for methods on boards; notes beside them name the methods."""
+"""Labels of methods on leaderboards, and notes that give the methods' names."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rankstone.results.record import RunRecord
 from rankstone.specs import MethodSpec
 
 LONGEST = 40
-"""Characters of a parameter and its value in a label."""
+"""Maximum length of `parameter=value` in a label."""
 NO_METHODS: Mapping[str, MethodSpec] = MappingProxyType({})
 
 
 def one_label(method: str, records: Iterable[RunRecord]) -> str | None:
-    """Return the label of a method's records; None where they have none, or several."""
+    """Return the label of a method's records; None if they have none, or several."""
     found = {record.label for record in records if record.method.name == method} - {None}
     return found.pop() if len(found) == 1 else None
 
@@ -28,9 +28,10 @@ def short_name(record: RunRecord) -> str:
 
 
 def row_names(methods: Sequence[str], labels: Sequence[str | None]) -> list[str]:
-    """Return the name of each row that has a label, and an empty one for the others.
+    """Return the name of each row from its label; empty for rows without one.
 
-    A label of several methods, or one that reads like a method's name, has the method behind it.
+    Labels that are shared by several methods, or equal to a method's name, are followed by the
+    method in parentheses.
     """
     given = [label if is_known(label) and label else "" for label in labels]
     of = dict[str, set[str]]()
@@ -46,7 +47,7 @@ def row_names(methods: Sequence[str], labels: Sequence[str | None]) -> list[str]
 
 
 def label_notes(methods: Iterable[str], names: Iterable[str]) -> Iterator[str]:
-    """Yield the method of each name that does not state it; an empty name is no label."""
+    """Yield `name: method` for each label that does not include the method."""
     for method, name in zip(methods, names, strict=True):
         if name and not name.endswith(f"({method})"):
             yield f"{name}: {method}"
@@ -55,14 +56,14 @@ def label_notes(methods: Iterable[str], names: Iterable[str]) -> Iterator[str]:
 def with_grids(
     records: Iterable[RunRecord], methods: Mapping[str, MethodSpec] = NO_METHODS
 ) -> list[RunRecord]:
-    """Return the records, those of a grid under a label of the parameters that vary in it.
+    """Return the records, with labels for those of a grid, such as `hnswlib ef_search=32`.
 
-    A grid are the methods that a definition gives with parameters set by hand (`--set`), and the
-    definition itself: `hnswlib ef_search=32`. The label has the full name of the definition if
-    another one has the same last part. A record's own label stays.
+    A grid consists of a definition and its variants with parameters set by the user (`--set`). Its
+    labels list the parameters that vary, after the definition's name: the last part, or the full
+    name if that is ambiguous. Existing labels are kept.
 
     Args:
-        methods: definitions; a method alone is labelled by the parameters that differ from its own.
+        methods: Definitions, with which a single variant is compared.
     """
     found = list(records)
     grids: dict[str, dict[str, Mapping[str, object]]] = {}
@@ -84,17 +85,17 @@ def with_grids(
 
 
 def base_name(method: str) -> str:
-    """Return the name without the digest of parameters set by hand."""
+    """Return the name without the digest of user-set parameters."""
     return re.sub(r"\+parameters-\w+", "", method)
 
 
 def stem(method: str) -> str:
-    """Return the last part of the name of its definition."""
+    """Return the last part of the definition's name."""
     return base_name(method).partition("+")[0].rpartition("/")[2]
 
 
 def _grid_labels(name: str, grid: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, str]]:
-    """Yield the methods of a grid and their labels; none where a value has no short text."""
+    """Yield the methods of a grid and their labels; none if a value is too long."""
     keys = dict.fromkeys(key for parameters in grid.values() for key in parameters)
     varying = [key for key in keys if len({_text(p.get(key)) for p in grid.values()}) > 1]
     for method, parameters in grid.items():

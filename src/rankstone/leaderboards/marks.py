@@ -1,4 +1,4 @@
-"""Marks in a column: the best, the second best, and letters of methods significantly below."""
+"""Marks in a column: best, second best, and letters of methods that are significantly below."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ def marked(
     second: bool = False,
     close: Sequence[bool] = (),
 ) -> list[Mark]:
-    """Return the marks of a column; values that read like the best, or are close to it, are best.
+    """Return the marks of a column.
+
+    Values that are displayed like the best, or not significantly below it, are marked as best. A
+    column with fewer than two competing values has no marks.
 
     Args:
-        texts: the cells as they are read.
-        values: their figures; None for what does not compete.
-        second: whether the second best is marked, where a third is below it.
-        close: True for each that is not significantly below the best; empty where nothing is known.
-
-    A column with fewer than two competitors has no marks.
+        texts: Cells as displayed.
+        values: Their figures; None for values that do not compete.
+        second: Mark the second best, if there is a third.
+        close: True for each value that is not significantly below the best; empty if untested.
     """
     known = sorted({value for value in values if value is not None}, reverse=higher_is_better)
     if sum(value is not None for value in values) < 2:
@@ -51,7 +52,7 @@ def marked(
 
 
 def legend_of(marks: Collection[Mark], level: float | None) -> Iterator[str]:
-    """Yield the notes that explain marks, and letters where methods were tested at `level`."""
+    """Yield notes that explain the marks, and the letters if methods were tested at `level`."""
     if level is not None:
         yield (
             "letters: significantly above the method with that letter (paired sign-flip test at"
@@ -71,7 +72,7 @@ def marked_cells(
     second: bool = True,
     close: Sequence[bool] = (),
 ) -> list[Cell]:
-    """Return the column with the `marked` marks of the figures `competing`, or of all."""
+    """Return the column, marked by the figures `competing`, or by its own."""
     values = [number(cell) for cell in column] if competing is None else competing
     texts = [cell.text for cell in column]
     marks = marked(texts, values, higher_is_better=higher_is_better, second=second, close=close)
@@ -83,13 +84,13 @@ def number(cell: Cell) -> float | None:
 
 
 def letters(n: int) -> list[str]:
-    """`n` different names: `a` to `z`, then `aa`, `ab` and so on."""
+    """Return `n` distinct names: `a` to `z`, then `aa`, `ab` and so on."""
     names = ("".join(name) for size in count(1) for name in product(ascii_lowercase, repeat=size))
     return list(islice(names, n))
 
 
 class Column(NamedTuple):
-    """A measure of a task, in a board of methods."""
+    """A measure of a task on a leaderboard."""
 
     task: str
     measure: str | None
@@ -100,19 +101,19 @@ class Column(NamedTuple):
 
 
 class Tested(NamedTuple):
-    """Two methods in a column, the better first."""
+    """Test of two methods in a column."""
 
     better: str
     worse: str
     column: Column
     adjusted: float
-    """p by Holm's method over all pairs of the board."""
+    """p value adjusted by Holm's method over all pairs of the leaderboard."""
 
 
 def tested_pairs(
     columns: Sequence[Column], names: Sequence[str], cells: Found, notes: list[str]
 ) -> list[Tested]:
-    """Return all pairs of a board that can be tested; notes name the others."""
+    """Test all pairs of a leaderboard; pairs that cannot be tested are listed in `notes`."""
     pairs, p_values = list[Tested](), list[float]()
     for column, (one, other) in product(columns, combinations(names, 2)):
         found = _tested(
@@ -128,7 +129,7 @@ def tested_pairs(
 def letters_below(
     names: Sequence[str], pairs: Sequence[Tested], level: float
 ) -> dict[tuple[str, Column], str]:
-    """Return the letters of the methods that a method is significantly above of in a column."""
+    """Return (method, column) -> letters of the methods that it is significantly above."""
     below: dict[tuple[str, Column], list[str]] = {}
     for pair in pairs:
         if pair.adjusted <= level:
@@ -144,7 +145,7 @@ def letters_below(
 def close_to_best(
     pairs: Sequence[Tested], column: Column, values: Mapping[str, float | None], level: float
 ) -> set[str]:
-    """Return the methods that are tested against the best of a column, and not significantly
+    """Return the methods that were tested against the best of a column and are not significantly
     below it."""
     best = max((v for v in values.values() if v is not None), default=None)
     return {
@@ -163,15 +164,16 @@ def not_below(
 ) -> list[bool] | None:
     """Return for each of `others` if its mean over tasks is not significantly below that of `best`.
 
-    The sign-flip test is of the differences of all queries, weighted as the mean weights them, and
-    p is adjusted by Holm's method over `others`. A method that cannot be paired counts as below.
+    The sign-flip test uses the differences of all queries, weighted as in the mean; p values are
+    adjusted by Holm's method over `others`. A method that cannot be paired counts as below.
 
     Args:
-        best, others: records by the keys of `shares`.
-        shares: part of the mean of each task.
+        best, others: Records, by the keys of `shares`.
+        shares: Weight of each task in the mean.
         measure: None: the headline of each task.
 
-    Returns: None where the best has no values per query: nothing can be tested.
+    Returns:
+        None if the best has no per-query values, so that nothing can be tested.
     """
     try:
         ours = {key: values_of(best[key], _named(best[key], measure)) for key in shares}
@@ -194,7 +196,7 @@ def _p_of_mean(
     shares: Mapping[str, float],
     measure: str | None,
 ) -> float | None:
-    """Return p of no difference of the two means; None where the two cannot be paired."""
+    """Return the p value of equal means; None if the two cannot be paired."""
     differences, weights = list[float](), list[float]()
     for key, share in shares.items():
         try:
@@ -211,7 +213,7 @@ def _p_of_mean(
 def _tested(
     column: Column, one: Stored | None, other: Stored | None, notes: list[str]
 ) -> tuple[float, float] | None:
-    """Mean difference and p; None where the two cannot be paired, and a note that says so."""
+    """Return the mean difference and p value; None, with a note, if the two cannot be paired."""
     if one is None or other is None:
         return None
     try:

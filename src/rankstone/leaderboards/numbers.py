@@ -1,4 +1,4 @@
-"""Figures as text; `–` is unknown."""
+"""Formatting of figures; unknown ones are shown as `–`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pandas as pd
 
 UNKNOWN = "–"
 REUSED = "†"
-"""Marks a figure that is not of this run, in every format."""
+"""Mark of a figure from an earlier run, in every format."""
 UNSTEADY = "‡"
-"""Marks a latency that varied more than one of an idle machine does, in every format."""
+"""Mark of a latency that varied more than on an idle machine, in every format."""
 MIB = 2**20
 GIB = 2**30
 
@@ -22,7 +22,7 @@ def is_known(value: object) -> bool:
 
 
 def finite(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row with None in place of NaN and infinity, which JSON lacks."""
+    """Return the row with NaN and infinity replaced by None, because JSON lacks them."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in row.items()
@@ -35,7 +35,7 @@ def quality(value: float | None) -> str:
 
 
 def fixed(value: float, decimals: int = 4) -> str:
-    """Return fixed decimals below 10 without a leading zero, as papers print; counts in full."""
+    """Return fixed decimals below 10, without a leading zero as in papers; counts in full."""
     if value == int(value) and abs(value) >= 10:
         return f"{int(value):,}"
     if abs(value) >= 10:
@@ -52,16 +52,16 @@ def signed(value: float, decimals: int = 3) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """`.488–.514`."""
+    """Return an interval such as `.488–.514`."""
     if not (is_known(low) and is_known(high)):
         return UNKNOWN
     return f"{quality(low)}–{quality(high)}"
 
 
 def significant(value: float | None) -> str:
-    """Three significant digits, three decimals at most: `0.041`, `6.91`, `171`, `4,250`.
+    """Return three significant digits, at most three decimals: `0.041`, `6.91`, `171`, `4,250`.
 
-    Only below 0.01 are there more decimals, so that nothing measured reads as zero.
+    Values below 0.01 have more decimals, so that no measured value is shown as zero.
     """
     if not is_known(value):
         return UNKNOWN
@@ -69,7 +69,7 @@ def significant(value: float | None) -> str:
     if number == 0 or not math.isfinite(number):
         return f"{number:g}"
     digits = 2 - math.floor(math.log10(abs(number)))
-    # Rounding may carry into the next power of ten (9.999 -> 10.0), which needs a digit less.
+    # Rounding may carry into the next power of ten (9.999 -> 10.0), which needs one digit less.
     rounded = round(number, digits)
     digits = 2 - math.floor(math.log10(abs(rounded)))
     if abs(rounded) >= 0.01:
@@ -78,18 +78,18 @@ def significant(value: float | None) -> str:
 
 
 def flagged(value: float | None, mark: str) -> str:
-    """Return the significant digits, with the mark of the figure where that is known."""
+    """Return the significant digits, with the mark if the figure is known."""
     return significant(value) + (mark if is_known(value) else "")
 
 
 def memory_unit(values: Iterable[float | None]) -> tuple[str, int]:
-    """The unit of a column of byte counts: GiB once the largest is 10 GiB, else MiB."""
+    """Return the unit of a column of bytes: GiB if the largest is at least 10 GiB, else MiB."""
     largest = max((float(v) for v in values if is_known(v) and v is not None), default=0.0)
     return ("GiB", GIB) if largest >= 10 * GIB else ("MiB", MIB)
 
 
 def bytes_text(value: float | None, mark: str = "") -> str:
-    """`1.25 MiB`, with the mark of the figure where that is known."""
+    """Return a size such as `1.25 MiB`, with the mark if the figure is known."""
     if value is None:
         return UNKNOWN
     unit, size = memory_unit([value])
@@ -97,7 +97,7 @@ def bytes_text(value: float | None, mark: str = "") -> str:
 
 
 def count(value: int | None, noun: str, plural: str = "") -> str:
-    """`4,007 queries`, `1 query`, or an empty string where the number is unknown."""
+    """Return `4,007 queries`, `1 query`, or an empty string if the number is unknown."""
     if not is_known(value) or value is None:
         return ""
     return f"{int(value):,} {noun if value == 1 else plural or f'{noun}s'}"

@@ -17,20 +17,20 @@ from rankstone.results.store import ResultStore, Stored
 
 
 class Setting(NamedTuple):
-    """An experiment that is planned."""
+    """Planned experiment."""
 
     differences: tuple[float, ...]
-    """Means for which queries are counted."""
+    """Differences of means whose required number of queries is computed."""
     comparisons: int
-    """Size of the family; each has an equal share of the level."""
+    """Number of comparisons; each is tested at an equal share of the level."""
     level: float
 
 
 class Power(NamedTuple):
-    """Power of comparisons of methods that differ as much as `of` and `than`, on one task.
+    """Power of comparisons on one task, for methods that differ as much as `of` and `than`.
 
-    Each comparison is tested at `level` / `comparisons`, which is Bonferroni's method and the first
-    step of Holm's.
+    Each comparison is tested at `level` / `comparisons`: Bonferroni's method, and the first step of
+    Holm's.
     """
 
     task: str
@@ -39,17 +39,17 @@ class Power(NamedTuple):
     measure: str
     n: int
     moved: int
-    """Queries on which the two differ."""
+    """Number of queries on which the two differ."""
     difference: float
-    """The mean of the differences that were measured."""
+    """Mean of the measured differences."""
     deviation: float
-    """Their standard deviation."""
+    """Standard deviation of the measured differences."""
     detectable_drop: float
-    """By the one-sided test of the gate, beyond its allowance; inf where none can be."""
+    """Minimum detectable drop beyond the allowance in the gate's one-sided test; inf if none is."""
     detectable_difference: float
-    """By the two-sided test of `compare`, the same."""
+    """Minimum detectable difference by the two-sided test of `compare`; inf if none is."""
     needed: tuple[float, ...]
-    """Queries for each of the given differences, two-sided; inf where unknown."""
+    """Queries needed for each of the given differences, two-sided; inf if unknown."""
 
 
 def power_stored(
@@ -72,7 +72,7 @@ def power_stored(
 
 
 def power(of: Stored, than: Stored, setting: Setting, measure: str) -> Power:
-    """Return the power of comparisons by `measure`, from the values per query of two records."""
+    """Return the power of comparisons by `measure`, from the per-query values of two records."""
     _, ours, theirs = paired_values(of, than, measure)
     differences = np.where(np.abs(ours - theirs) <= TIE, 0.0, ours - theirs)
     n, moved = len(differences), int(np.count_nonzero(differences))
@@ -99,7 +99,7 @@ def power(of: Stored, than: Stored, setting: Setting, measure: str) -> Power:
 
 
 def _needed(difference: float, deviation: float, level: float, share: float) -> float:
-    """Return the number of queries, of which the same share differs and are enough."""
+    """Return the number of queries needed, assuming the same fraction of queries that differ."""
     if not share:
         return math.inf
     return max(queries_needed(difference, deviation, level), math.ceil(least_moved(level) / share))

@@ -1,4 +1,4 @@
-"""Records that may stand behind published tables: from committed code, on a quiet machine."""
+"""Checks of records for publication: measured from committed code, on an idle machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def faults(record: RunRecord) -> Iterator[str]:
 
 
 def without_latency(record: RunRecord) -> RunRecord:
-    """Return `record` without its latencies, which a loaded machine cannot give."""
+    """Return `record` without its latencies, which are unreliable on a busy machine."""
     if record.profile is None:
         return record
     profile = record.profile.model_copy(update={"latency": None})
@@ -33,16 +33,16 @@ def without_latency(record: RunRecord) -> RunRecord:
 
 
 def refused(stored: Iterable[Stored]) -> list[tuple[Stored, list[str]]]:
-    """Return the good records that are not to be published, with the reasons."""
+    """Return the successful records that are not to be published, with the reasons."""
     found = [(one, list(faults(one[0]))) for one in stored if one[0].status == "ok"]
     return [(one, reasons) for one, reasons in found if reasons]
 
 
 def publish(stored: Iterable[Stored], root: Path, to: Path, tasks: Iterable[str]) -> list[Path]:
-    """Copy the good records below `root` that have no faults to the same places below `to`.
+    """Copy the successful records below `root` that have no faults to the same paths below `to`.
 
     Args:
-        tasks: beginnings of the names of the tasks to publish; none: all.
+        tasks: Prefixes of the names of the tasks to publish; empty: all.
     """
     beginnings, copied = tuple(tasks), list[Path]()
     for record, path in stored:
@@ -57,7 +57,7 @@ def publish(stored: Iterable[Stored], root: Path, to: Path, tasks: Iterable[str]
 
 
 def _without_places(record: RunRecord) -> RunRecord:
-    """Return `record` with the folder of the data under its variable's name, whatever it was."""
+    """Return `record` with the path of the data folder replaced by `$RANKSTONE_DATA`."""
     folder = os.environ.get("RANKSTONE_DATA")
     if not folder:
         return record

@@ -1,4 +1,4 @@
-"""Results as a notebook shows them: a short `repr`, HTML, and a frame of figures."""
+"""Display of results in notebooks: a short `repr`, HTML, and a frame of figures."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def frame_of(page: Page) -> pd.DataFrame:
 
 
 class ShownList(list[T]):
-    """A list of results, and the page that shows them."""
+    """List of results with the page that displays them."""
 
     def __init__(self, items: Iterable[T], page: Callable[[Sequence[T]], Page], noun: str) -> None:
         super().__init__(items)
         self._page, self._noun = page, noun
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the figures, a row each."""
+        """Return the figures, one row per result."""
         return frame_of(self._page(self))
 
     def __repr__(self) -> str:
@@ -47,10 +47,10 @@ class ShownList(list[T]):
 
 
 class ShownPage(Page):
-    """A page that a notebook draws."""
+    """Page with notebook display."""
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the figures of all tables, a row each."""
+        """Return the figures of all tables, one per row."""
         return frame_of(self)
 
     def __repr__(self) -> str:
@@ -66,10 +66,10 @@ class ShownPage(Page):
 
 
 class ShownExplanation(Explanation):
-    """An explanation that a notebook draws."""
+    """Explanation with notebook display."""
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the causes that move the number, a row each."""
+        """Return the causes that change the number, one per row."""
         return frame_of(explain.page(self))
 
     def __repr__(self) -> str:
@@ -83,7 +83,7 @@ class ShownExplanation(Explanation):
 
 
 class Leaderboard(pd.DataFrame):
-    """The frame of `leaderboards.frame.leaderboard`; what is selected from it is a plain frame."""
+    """Frame of `leaderboards.frame.leaderboard`; selections from it are plain frames."""
 
     def to_frame(self) -> pd.DataFrame:
         """Return the same as a plain frame."""
@@ -101,10 +101,10 @@ class Leaderboard(pd.DataFrame):
 
 
 def shown_page(page: Page) -> ShownPage:
-    """Return `page` as a notebook draws it."""
+    """Return `page` with notebook display."""
     return ShownPage(**vars(page))
 
 
 def record_html(record: RunRecord) -> str:
-    """Return the page of a record as HTML inside another page."""
+    """Return the page of a record as an HTML fragment."""
     return fragment(record_page.page(record))

@@ -1,4 +1,4 @@
-"""Means over suites: a pure function of records, by the rule in the suite's own definition."""
+"""Means over suites: pure functions of records, averaged as the suite's definition states."""
 
 from __future__ import annotations
 
@@ -18,26 +18,25 @@ COLUMNS = ("suite", "method", "label", "version", "data", "tasks", "of", "missin
 
 
 def suite_means(records: Iterable[RunRecord], suite: SuiteSpec) -> pd.DataFrame:
-    """One row per method: the means of the suite's measures, or what is missing for them.
+    """Return one row per method: the means of the suite's measures, or the missing tasks.
 
-    Every member counts the same; a member that is a suite counts once, as its own mean. A mean
-    over fewer tasks than the suite has would be another figure under the same name: it is NaN,
-    and `missing` names the tasks. Of several records of one cell the newest counts, whatever the
-    machine; a method whose definition changed is another row.
+    All members have equal weight; a member that is a suite counts once, with its own mean. If a
+    method lacks a task, its means are NaN and `missing` names the task. The newest record of a cell
+    counts, whatever the machine. Methods with a changed definition get a row of their own.
 
     Args:
-        records: any records; those of other tasks, and failures, are left out.
-        suite: with its member suites resolved, from `Workspace.suite`.
+        records: Any records; those of other tasks, and failures, are ignored.
+        suite: Suite with its member suites resolved, from `Workspace.suite`.
 
     Returns:
-        A frame with the columns `suite`, `method`, `label` (where its records have one),
-        `version` (short digest of the method's definition), `data` (short digest of all the data;
-        None where tasks are missing: only rows of equal `data` are comparable), `tasks` (how many
-        are there), `of`, `missing` (names, comma-separated), and each measure of the suite;
-        complete rows first, best first.
+        A frame with the columns `suite`, `method`, `label` (if its records have one), `version`
+        (short digest of the method's definition), `data` (short digest of all the data; None if
+        tasks are missing: only rows of equal `data` are comparable), `tasks` (number of tasks with
+        records), `of` (number of tasks in the suite), `missing` (names, comma-separated), and each
+        measure of the suite; complete rows first, best first.
 
     Raises:
-        ResultsError: the field averages nothing over this suite.
+        ResultsError: the suite defines no measures to average.
     """
     if not suite.measures:
         raise ResultsError(
@@ -80,7 +79,7 @@ def _row(
 
 
 def shares(suite: SuiteSpec, share: float = 1.0) -> dict[str, float]:
-    """Task -> its share of the suite's mean; a member that is a suite counts once."""
+    """Return task -> its weight in the suite's mean; a member that is a suite counts once."""
     found: dict[str, float] = {}
     for member in suite.members:
         part = share / len(suite.members)
@@ -91,7 +90,7 @@ def shares(suite: SuiteSpec, share: float = 1.0) -> dict[str, float]:
 
 
 def mean_of(suite: SuiteSpec, measure: str | None, cells: Mapping[str, RunRecord]) -> float:
-    """The suite's mean of one method's records by task; NaN if one is missing.
+    """Return the suite's mean of one method, from its records by task; NaN if one is missing.
 
     Args:
         measure: None: the headline of each task.
@@ -102,11 +101,10 @@ def mean_of(suite: SuiteSpec, measure: str | None, cells: Mapping[str, RunRecord
 
 
 def interval_of_mean(measures: Sequence[Measure], shares: Sequence[float]) -> tuple[float, float]:
-    """Return the interval of a weighted mean of measures of independent queries; NaN if one has
-    none.
+    """Return the interval of a weighted mean of measures of independent queries.
 
-    Distances to the ends are added as variances are (square-and-add; Zou and Donner, Statistics in
-    Medicine 27, 2008), which holds for intervals that are not symmetric too.
+    Distances to the ends are combined by square-and-add (Zou and Donner, Statistics in Medicine 27,
+    2008), which also holds for asymmetric intervals. NaN if a measure has no interval.
     """
     mean, down, up = 0.0, list[float](), list[float]()
     for share, one in zip(shares, measures, strict=True):
@@ -131,7 +129,7 @@ def means_over_tasks(
     suite: SuiteSpec | None,
     notes: list[str],
 ) -> list[float | None]:
-    """Return the means; one with a missing record would be another figure and stays empty."""
+    """Return the mean over tasks of each method; None, with a note, if a record is missing."""
     means: list[float | None] = []
     for name in names:
         missing = [task for task, values in columns.items() if values[name] is None]

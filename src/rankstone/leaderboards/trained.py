@@ -1,4 +1,4 @@
-"""Methods that learnt from a collection's training split, apart from zero-shot ones."""
+"""Distinction of methods trained on a collection's training split from zero-shot ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rankstone.results.record import TRAINING, RunRecord
 
 UNKNOWN_TRAINING = "not known"
 TAGS = ("trained here", UNKNOWN_TRAINING, "zero-shot")
-"""Relation of a method to a task's training data; over several tasks the first counts."""
+"""Relation of a method to a task's training data; over several tasks, the first that applies."""
 
 
 def trained_text(record: RunRecord) -> str:
-    """Return in words the data that the record's method was trained on."""
+    """Return the names of the data that the record's method was trained on."""
     return ", ".join(record.method.trained_on) or UNKNOWN_TRAINING
 
 
@@ -25,12 +25,12 @@ def training_tag(record: RunRecord) -> str:
 
 
 def labelled(name: str, trained: bool) -> str:
-    """Return the name of a method, marked where it learnt from the training split."""
+    """Return the name of a method, marked if it was trained on the training split."""
     return f"{name} (trained)" if trained else name
 
 
 def trained_note(record: RunRecord) -> str:
-    """Return in a sentence that the method is no zero-shot one, and its score on unseen queries."""
+    """Return a note that the method is not zero-shot, with its score on unseen queries."""
     unseen = record.unseen
     note = f"trained on the {TRAINING}, no zero-shot method"
     if unseen is None:
@@ -46,12 +46,12 @@ def trained_note(record: RunRecord) -> str:
 
 
 def trained_notes(records: Iterable[RunRecord]) -> Iterator[str]:
-    """Yield a note for each record of a method that learnt from the training split."""
+    """Yield a note for each record of a method trained on the training split."""
     for record in records:
         if record.is_trained:
             yield f"{record.method.name} on {record.task.name}: {trained_note(record)}"
 
 
 def zero_shot(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Return the records without those of methods that learnt from the training split."""
+    """Return the records without those of methods trained on the training split."""
     return [record for record in records if not record.is_trained]

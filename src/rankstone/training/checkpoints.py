@@ -1,4 +1,4 @@
-"""Trained weights, kept under a digest of everything that went into them."""
+"""Cache of trained weights, keyed by a digest of everything that training depends on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ LIBRARIES = (
 )
 MODEL, META_KEY = "model", "training"
 Train = Callable[[Path, Path], dict[str, Any]]
-"""Writes the weights into the first folder, with its own state in the second; returns facts."""
+"""Function that writes the weights to the first folder and the trainer's state to the second, and
+returns the facts for the record."""
 
 
 @cache
@@ -49,15 +50,15 @@ def checkpoint_digest(
     device: str,
     threads: int,
 ) -> str:
-    """Return the digest of the recipe, the start, the data, the code and the libraries.
+    """Return the digest of the recipe, the initial weights, the data, the code and the libraries.
 
     Args:
-        files: The sha256 of each file of the start, by the key of its model, and of those that find
+        files: Model key -> sha256 of each file, for the initial model and for the models that mine
             its negatives.
-        members: Digests of the methods that the part is made of.
-        teacher: The same of the teacher's models, by their names.
-        code: Digests of the adapters that start, teach and mine negatives.
-        threads: On a CPU the last bits depend on them.
+        members: Digests of the methods that the part consists of.
+        teacher: Name -> the same as `files`, for the teachers' models.
+        code: Digests of the adapters of the initial model, the teachers and the negative miners.
+        threads: Number of threads, which changes the last bits of the weights on a CPU.
     """
     body = {
         "recipe": {**recipe.model_copy(update={"data": ()})._digested(), "device": device},
@@ -75,10 +76,10 @@ def checkpoint_digest(
 
 
 def trained_once(folder: Path, digest: str, train: Train) -> tuple[Path, dict[str, Any], bool]:
-    """Return the folder of the weights, the facts of their training, and True if it was done now.
+    """Return the folder of the weights, the facts of their training, and True if they are new.
 
-    Processes that want the same weights wait for the first. What a killed one has reached lies
-    beside the folder, and is taken up.
+    Processes that need the same weights wait for the first one. The state of a killed training is
+    kept beside the folder, and the next call resumes from it.
     """
     target, state = folder / digest, folder / f"{digest}.unfinished"
     done = list[bool]()

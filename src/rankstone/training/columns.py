@@ -1,4 +1,4 @@
-"""Training pairs as columns, in the forms that losses of sentence-transformers read."""
+"""Training pairs as columns, in the formats expected by the losses of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -20,34 +20,42 @@ Form = Literal[
     "pairs", "candidates", "scores", "numbered", "taught", "asked", "labelled", "lists", "texts",
     "docids",
 ]  # fmt: skip
-"""pairs: query, relevant document, negatives. candidates: the same, of a loss that needs negatives.
-scores: and the teacher's scores of these. numbered: and the numbers of the query and of the
-documents, by which a loss finds other relevant ones in its batch. taught: and both, the numbers
-first. asked: the query, and the numbers of it and the relevant document. labelled: query, document,
-1 or 0. lists: query, documents, their labels. texts: documents alone, relevant or not. docids:
-inputs of documents, and their positions."""
+"""Columns of a row, by format:
+
+* pairs: query, relevant document, negatives.
+* candidates: as pairs, for losses that need negatives.
+* scores: as pairs, with the teacher's scores of the documents.
+* numbered: as pairs, with the numbers of the query and the documents, by which a loss recognises
+  other relevant documents in its batch.
+* taught: as pairs, with the numbers and then the scores.
+* asked: query, and the numbers of the query and the relevant document.
+* labelled: query, document, label 1 or 0.
+* lists: query, documents, their labels.
+* texts: one document, relevant or not.
+* docids: an input that stands for a document, and the document's position.
+"""
 EXACT = 2**24
-"""Numbers below are exact in float32, in which labels reach a loss."""
+"""Smaller integers are exact in float32, the type of the labels that a loss receives."""
 COMPARED = ("candidates", "labelled", "lists", "scores", "taught")
-"""Forms whose losses learn from a document beside the relevant one, and not from the batch's."""
+"""Formats whose losses need a negative in each row, because they use no in-batch negatives."""
 Columns = dict[str, list[Any]]
 
 
 class Table(NamedTuple):
     columns: Columns
     queries: Ints
-    """(n_rows,) number of each row's query."""
+    """(n_rows,) query number of each row."""
     margins: NDArray[np.float64] | None = None
-    """(n_rows,) the teacher's score of the relevant document less that of the first negative."""
+    """(n_rows,) teacher's score of the relevant document minus that of the first negative."""
 
     def __len__(self) -> int:
         return len(self.queries)
 
 
 def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) -> Table:
-    """Return rows for each pair, in the order of a permutation by the recipe's seed.
+    """Return the rows of all pairs, shuffled by the recipe's seed.
 
-    Pairs that no step would see are left out.
+    Pairs that no training step would use are left out.
     """
     if form == "texts":
         return _documents(recipe, examples)
@@ -91,7 +99,7 @@ def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) ->
 
 
 def pairs(examples: Examples) -> tuple[Ints, Ints]:
-    """Return the rows of queries, and positions of their relevant documents, of all pairs."""
+    """Return the query row and the relevant document's position of every pair."""
     counts = [len(found) for found in examples.relevant]
     rows = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     return rows, np.concatenate(examples.relevant)
@@ -116,8 +124,8 @@ def _docids(recipe: Recipe, examples: Examples, runner: Any) -> Table:
 def _refuse_held_out(recipe: Recipe) -> None:
     if recipe.held_out:
         raise DefinitionError(
-            f"[training]: '{recipe.loss}' learns from documents, and no queries are held out."
-            " Remove 'held_out'."
+            f"[training]: '{recipe.loss}' learns from documents alone, so queries cannot be held"
+            " out. Remove 'held_out'."
         )
 
 

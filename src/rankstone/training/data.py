@@ -1,4 +1,4 @@
-"""Queries and documents that a recipe learns from: read, kept apart from the test, digested."""
+"""Training data of a recipe: reading, separation from the test data, and digest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Documents:
-    """Several corpora as one, by position."""
+    """Concatenation of several corpora, addressed by position."""
 
     corpora: tuple[Corpus, ...]
 
@@ -51,7 +51,7 @@ class Examples(NamedTuple):
     relevant: Sequence[Ints]
     documents: Documents
     numbers: Ints
-    """Numbers of the queries, which stay when some are left out."""
+    """Numbers of the queries; selecting queries does not change them."""
 
     def at(self, rows: Ints) -> Examples:
         chosen = rows.tolist()
@@ -60,7 +60,7 @@ class Examples(NamedTuple):
         return Examples(queries, relevant, self.documents, self.numbers[rows])
 
     def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
-        """Return the queries to learn from and those held out, at least one of each."""
+        """Return the training queries and the held-out queries, at least one of each."""
         order = np.random.default_rng(seed).permutation(len(self.queries))
         n = min(max(1, round(share * len(order))), len(order) - 1) if share else 0
         return self.at(np.sort(order[n:])), self.at(np.sort(order[:n]))
@@ -68,28 +68,28 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """All that a recipe learns from, and its relation to the task that is run."""
+    """Training data of a recipe, and its overlap with the test task."""
 
     examples: Examples
     relevant: Sequence[Ints]
-    """Positions of the relevant documents by a query's number."""
+    """Positions of the relevant documents, by query number."""
     digest: str
     tasks: tuple[str, ...]
     dropped: int
-    """Training queries left out because of the test's queries or documents."""
+    """Number of training queries left out because of the test's queries or documents."""
     taught: Ints
-    """Positions of documents of the tested corpus that are relevant in both training and test."""
+    """Positions of documents of the test corpus that are relevant in both training and test."""
     own: bool
-    """True if some of it is of the collection that is tested."""
+    """True if some of the data belongs to the test collection."""
 
 
 def normalised(text: str) -> str:
-    """Return the text by which two queries, or documents, are the same."""
+    """Return the text in lower case with single spaces; equal results count as duplicates."""
     return " ".join(text.lower().split())
 
 
 def data_tasks(recipe: Recipe, task: TaskSpec) -> list[TaskSpec]:
-    """Return the tasks that the recipe names, as resolved, `own` by the task that is run."""
+    """Return the resolved tasks of the recipe; `own` stands for the test task."""
     found = [task if one == OWN else one for one in recipe.data]
     unresolved = [one for one in found if isinstance(one, str)]
     if unresolved:
@@ -100,10 +100,10 @@ def data_tasks(recipe: Recipe, task: TaskSpec) -> list[TaskSpec]:
 
 
 def training_data(recipe: Recipe, test: Dataset, sources: Sources) -> TrainingData:
-    """Return the training queries of the recipe's tasks, without what it says to leave out.
+    """Return the training queries of the recipe's tasks, without those that it excludes.
 
     Raises:
-        DataError: a task has no training split, the data holds queries of the test, or nothing is
+        DataError: a task has no training split, the data contains test queries, or no query is
             left.
     """
     tasks = data_tasks(recipe, test.task)
@@ -159,7 +159,7 @@ def _joined(opened: Sequence[Dataset]) -> Examples:
 
 
 def relevant_texts(test: Dataset) -> dict[str, list[int]]:
-    """Return the texts of the documents that are relevant in the test -> their positions."""
+    """Return text -> positions, of the documents that are relevant in the test."""
     judged = test.judgements
     right = (judged.label >= test.task.relevance) & (judged.document >= 0)
     positions = np.unique(judged.document[right])
@@ -170,7 +170,7 @@ def relevant_texts(test: Dataset) -> dict[str, list[int]]:
 
 
 def _texts(examples: Examples) -> Iterable[tuple[int, str]]:
-    """Yield each relevant document's position and text."""
+    """Yield the position and the normalised text of each relevant document."""
     positions = np.unique(np.concatenate(examples.relevant))
     for start in range(0, len(positions), BLOCK):
         part = positions[start : start + BLOCK]
@@ -179,7 +179,7 @@ def _texts(examples: Examples) -> Iterable[tuple[int, str]]:
 
 
 def _synthetic(recipe: Recipe) -> list[str]:
-    """Return the sha256 of the file of synthetic queries, where the recipe names one."""
+    """Return the sha256 of the file of synthetic queries; empty if the recipe names none."""
     inputs = recipe.options.get("inputs")
     path = inputs.get("queries") if isinstance(inputs, Mapping) else None
     try:

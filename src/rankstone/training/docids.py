@@ -1,4 +1,4 @@
-"""Collections that a generative retriever learns by heart: its documents and their docids."""
+"""Training inputs of generative retrievers: documents and their docids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVERY = slice(None)
 
 
 def stated(kind: type[Settings], key: str, values: Any) -> Settings:
-    """Return the table `options.<key>` of a recipe as `kind`."""
+    """Parse the table `options.<key>` of a recipe as `kind`."""
     try:
         return kind(**values)
     except (TypeError, pydantic.ValidationError) as error:
@@ -45,7 +45,7 @@ def collection(documents: Documents, seed: int, examples: Examples | None = None
 
 
 def inputs(recipe: Recipe, examples: Examples, runner: Any) -> tuple[list[str], list[int]]:
-    """Return texts to learn from, each with the position of the document that it stands for."""
+    """Return the training inputs, each with the position of the document it stands for."""
     from transformers import AutoTokenizer
 
     settings = stated(InputSettings, "inputs", recipe.options.get("inputs", {}))

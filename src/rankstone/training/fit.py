@@ -1,4 +1,4 @@
-"""Training by the trainers of sentence-transformers, resumed where an earlier run was killed."""
+"""Training with the trainers of sentence-transformers; interrupted runs are resumed."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ KINDS = {
 }  # fmt: skip
 """Adapter -> prefix of the trainer's name."""
 POINTS = 50
-"""Points of a loss curve, approximately."""
+"""Approximate number of points of a loss curve."""
 LOSS_STATE = "loss.pt"
 STATE = "trainer_state.json"
-"""Written last into a checkpoint of the trainer."""
+"""File that the trainer writes last into a checkpoint."""
 Curve = list[tuple[int, float]]
-"""(step, loss) each."""
+"""(step, loss) points."""
 
 
 class Reports(NamedTuple):
     progress: Progress
     saved: Callable[[], None]
-    """Called when a checkpoint is being written."""
+    """Called whenever a checkpoint is written."""
 
 
 class Fitted(NamedTuple):
     steps: int
-    """Steps that were taken, by killed runs too."""
+    """Number of training steps, those of interrupted runs included."""
     best_step: int | None
-    """The step whose weights were kept; None: the last."""
+    """Step whose weights were kept; None for the last step."""
     loss: Curve
-    """Mean training loss since the point before."""
+    """Mean training loss since the previous point."""
     held_out: Curve
     """Loss on held-out queries."""
     resumed: bool
@@ -64,8 +64,8 @@ def fit(
     """Train `start.model` in place.
 
     Args:
-        folder: Checkpoints of the trainer, from the last of which a killed run goes on with the
-            weights, to the bit, that it would have had on the same CPU.
+        folder: Checkpoints of the trainer. An interrupted run resumes from the last one, and on the
+            same CPU its weights are bit-identical to those of an uninterrupted run.
     """
     import datasets
     from transformers import PrinterCallback
@@ -90,7 +90,7 @@ def fit(
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the last checkpoint that was written whole."""
+    """Return the last complete checkpoint."""
     found = {int(path.parent.name.rpartition("-")[2]): path.parent
              for path in folder.glob(f"checkpoint-*/{STATE}")}  # fmt: skip
     return found[max(found)] if found else None
@@ -117,7 +117,7 @@ def _trainer(adapter: str, plan: list[list[int]]) -> Any:
             return len(plan)
 
     class Trainer(getattr(library, f"{KINDS[adapter]}Trainer")):  # type: ignore[misc]
-        """The library's trainer on planned batches, without model cards."""
+        """The library's trainer with planned batches and without model cards."""
 
         def get_batch_sampler(
             self, dataset: Any, batch_size: int, drop_last: bool, **more: Any
@@ -137,13 +137,13 @@ def _trainer(adapter: str, plan: list[list[int]]) -> Any:
             self.loss.load_state_dict(own, strict=False)
 
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-            """Describe nothing: the record does."""
+            """Do nothing: the record describes the training."""
 
     return Trainer
 
 
 def _own_state(loss: Any) -> dict[str, Any]:
-    """Return the weights of a loss that are not the model's."""
+    """Return the weights of the loss that do not belong to the model."""
     modules = loss.named_modules(remove_duplicate=False)
     inner = {f"{name}." for name, module in modules if module is loss.model}
     state: dict[str, Any] = loss.state_dict()
@@ -202,7 +202,7 @@ def _schedule(recipe: Recipe) -> str:
 
 
 def device_of(recipe: Recipe) -> str:
-    """Return the device of training; DefinitionError where it cannot have the precision."""
+    """Return the training device; DefinitionError if it does not support the precision."""
     device = kind(resolve(recipe.device))
     if device == "cpu" and recipe.precision != "fp32":
         raise DefinitionError(

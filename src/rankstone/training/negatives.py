@@ -1,4 +1,4 @@
-"""Negatives of training pairs, found by this package's exact search."""
+"""Negatives of training pairs, mined by exact search."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from rankstone.training.data import BLOCK, Examples, normalised
 
 BM25 = MethodSpec(name="lexical/bm25", description="Source of negatives.", adapter="bm25")
 ROUNDS = 10
-"""Draws by chance before all documents are looked through."""
+"""Rounds of random sampling before all documents are scanned."""
 
 
 def with_negatives(
     recipe: Recipe, examples: Examples, rows: Ints, positives: Ints, start: AnyRunner
 ) -> Ints:
-    """Return (n_pairs, 1 + negatives) positions: the relevant document of a pair, then others.
+    """Return (n_pairs, 1 + negatives) positions: the relevant document, then its negatives.
 
-    No negative is judged relevant to the query, or has the text of a document that is. Where the
-    results do not suffice, documents by chance take their place.
+    No negative is judged relevant to the query or duplicates the text of a relevant document. If
+    there are too few search results, random documents are added.
 
     Args:
         rows: (n_pairs,) rows of the queries.
-        positives: (n_pairs,) positions of their relevant documents.
-        start: the encoder whose results are the candidates for `negatives = "start"`.
+        positives: (n_pairs,) positions of the relevant documents.
+        start: Encoder that retrieves the candidates for `negatives = "start"`.
     """
     if recipe.negatives == "batch":
         return positives[:, None]
@@ -48,10 +48,10 @@ def with_negatives(
 
 
 def as_pooled(recipe: Recipe, examples: Examples) -> Examples:
-    """Return the queries with those relevant documents that a pool by BM25 would have judged.
+    """Keep only the relevant documents in the BM25 pool, and the queries that have one.
 
     Raises:
-        DataError: no query has one.
+        DataError: no query is left.
     """
     if recipe.pooled is None:
         return examples
@@ -70,7 +70,7 @@ def as_pooled(recipe: Recipe, examples: Examples) -> Examples:
 
 
 def _drawn(pool: Ints, examples: Examples, row: int, n: int, rng: np.random.Generator) -> Ints:
-    """Return (n,) positions of `pool` by chance, then of any document; few documents repeat."""
+    """Return (n,) random positions from `pool`, then from all documents, repeated if too few."""
     drawn, size = rng.permutation(pool)[:n], len(examples.documents)
     for _ in range(ROUNDS):
         if len(drawn) >= n:
@@ -93,7 +93,7 @@ def _distinct(first: Ints, more: Ints) -> Ints:
 def _candidates(
     recipe: Recipe, examples: Examples, asked: Ints, start: AnyRunner
 ) -> dict[int, Ints]:
-    """Return the results of each query that are not relevant, the best `depth` of them."""
+    """Return the `depth` best results of each query that are not relevant."""
     if recipe.negatives == "random":
         return {}
     runner = build_runner(BM25) if recipe.negatives == "bm25" else start
@@ -117,7 +117,7 @@ def _search(runner: AnyRunner, examples: Examples, asked: Ints, k: int) -> Ints:
 
 
 def _others(examples: Examples, row: int, docs: Ints) -> Ints:
-    """Return the results that are neither relevant nor copies of what is."""
+    """Return the results that are neither relevant nor duplicates of a relevant document."""
     docs = docs[(docs >= 0) & ~np.isin(docs, examples.relevant[row])]
     texts = map(normalised, examples.documents.take(docs))
     right = set(map(normalised, examples.documents.take(examples.relevant[row])))

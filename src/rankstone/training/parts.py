@@ -1,4 +1,4 @@
-"""Training of the parts of a method that name a recipe, before the method is built."""
+"""Training of a method's parts that have a recipe, before the method is constructed."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from rankstone.training.samplers import topics_of
 from rankstone.training.starts import Start, opened, whole_network, write
 
 SHOWN = 12
-"""Digits of a checkpoint's digest in the name of its model."""
+"""Number of digits of a checkpoint's digest in the name of its model."""
 PHASE = "train"
 OF_DOCUMENTS = ("repconc",)
-"""Losses of quantisers that train the encoder of documents."""
+"""Quantiser losses that also train the document encoder."""
 
 
 def recipes(method: MethodSpec) -> Iterator[Recipe]:
-    """Yield the recipes of all parts of `method`."""
+    """Yield the recipes of all parts of `method`, with those of their teachers and first stages."""
     found = list[Recipe]()
 
     def note(part: AdapterSpec) -> AdapterSpec:
@@ -61,7 +61,7 @@ def recipes(method: MethodSpec) -> Iterator[Recipe]:
 
 
 def _chain(recipe: Recipe | None) -> Iterator[Recipe]:
-    """Yield a recipe, those of its teachers, and those that precede it."""
+    """Yield a recipe and those of its teachers, then the same for the recipes that precede it."""
     while recipe is not None:
         yield recipe
         for teacher in recipe.teachers.values():
@@ -70,12 +70,12 @@ def _chain(recipe: Recipe | None) -> Iterator[Recipe]:
 
 
 def data_digests(method: MethodSpec, test: Dataset, sources: Sources) -> list[str]:
-    """Return the digests of what the recipes of `method` learn from."""
+    """Return the digests of the training data of each recipe of `method`."""
     return [training_data(recipe, test, sources).digest for recipe in recipes(method)]
 
 
 def refuse_missing(method: MethodSpec) -> None:
-    """Raise MissingExtraError where `method` has a recipe and a library of trainers is missing."""
+    """Raise MissingExtraError if `method` has a recipe and a training library is missing."""
     if any(True for _ in recipes(method)):
         needed = ("accelerate", "datasets", "sentence_transformers")
         require(f"Method '{method.name}', which has a recipe,", "train", *needed)
@@ -83,30 +83,30 @@ def refuse_missing(method: MethodSpec) -> None:
 
 @dataclass(kw_only=True)
 class RecipeRun:
-    """The training of one method for one task."""
+    """Training of one method for one task."""
 
     method: MethodSpec
     test: Dataset
     sources: Sources
     folder: Path
-    """Holds the checkpoints."""
+    """Folder of the checkpoints."""
     threads: int
     clock: Clock
     progress: Progress
     taught: set[int] = field(default_factory=set)
     """Positions of documents that are relevant in training and in the test."""
     sections: dict[str, Training] = field(default_factory=dict)
-    """By the digest of the checkpoint, for the record."""
+    """Checkpoint digest -> section of the record."""
 
     def trained(self) -> MethodSpec:
-        """Return the method with trained weights in place of its recipes."""
+        """Return the method with its recipes replaced by trained weights."""
         return each_recipe(self.method, self._part)
 
     def _part(self, part: AdapterSpec, student: AdapterSpec | None = None) -> AdapterSpec:
-        """Return a part with trained weights.
+        """Return the part with trained weights.
 
         Args:
-            student: The part that learns from this one, its teacher.
+            student: The part that learns from this one, if this one is a teacher.
         """
         recipe = part.training
         assert recipe is not None
@@ -121,7 +121,7 @@ class RecipeRun:
         return part
 
     def _taught(self, recipe: Recipe, student: AdapterSpec) -> dict[str, MethodSpec]:
-        """Return the teachers with trained weights, from which their recipes may go on."""
+        """Return the teachers with trained weights; their recipes continue from these."""
 
         def carried_on(part: AdapterSpec) -> AdapterSpec:
             assert part.training is not None
@@ -155,8 +155,10 @@ class RecipeRun:
 def with_weights(
     part: AdapterSpec, recipe: Recipe, name: str, digest: str, path: Path
 ) -> AdapterSpec:
-    """Return the part with trained weights as its model; of one over a member whose encoder of
-    documents was trained, as the member's too."""
+    """Return the part with the trained weights as its model.
+
+    A quantiser's member gets them too if the loss trained the document encoder.
+    """
     name = f"{name.partition(', ')[0]}, trained {digest[:SHOWN]}"
     changed: dict[str, Any] = {"model": ModelSpec(id=name, path=str(path))}
     if part.members and recipe.loss in OF_DOCUMENTS:
@@ -166,7 +168,7 @@ def with_weights(
 
 @dataclass
 class _Job:
-    """The training of one part."""
+    """Training of one part."""
 
     part: AdapterSpec
     recipe: Recipe
@@ -176,24 +178,24 @@ class _Job:
 
     @property
     def model(self) -> ModelSpec:
-        """The model that training begins with, of a part over a member the member's."""
+        """The model that training starts from: the part's own, or that of its member."""
         found = self.part.model or next((one.model for one in self.part.members), None)
         if found is None:
             raise DefinitionError(
-                f"{self.name}: [training] begins with a model. Add the table [model]."
+                f"{self.name}: [training] needs a model to start from. Add the table [model]."
             )
         return found
 
     @cached_property
     def _sources(self) -> list[AdapterSpec]:
-        """The part, its members, and the student where its results are the negatives."""
+        """The part, its members, and the student if it mines the negatives."""
         found = [self.part, *self.part.members]
         if self.recipe.negatives != "student":
             return found
         if self.student is None:
             raise DefinitionError(
-                f'{self.name}: [training]: negatives = "student" are those of a method that names'
-                " this one as its teacher. Name others."
+                f'{self.name}: [training]: negatives = "student" needs a method that names this one'
+                " as its teacher. Choose other negatives."
             )
         return [*found, self.student]
 
@@ -226,7 +228,7 @@ class _Job:
         )  # fmt: skip
 
     def train(self, out: Path, state: Path) -> dict[str, Any]:
-        """Write the trained model to `out`; return the facts of the record."""
+        """Write the trained model to `out`; return the facts for the record."""
         with self.run.clock.phase(PHASE, self.recipe.steps):
             return self._train(out, Spent(state / "spent.json"), state)
 
@@ -267,14 +269,14 @@ class _Job:
         }
 
     def _judged(self, examples: Examples) -> list[Ints]:
-        """Return the relevant documents of all queries by number, those of `examples` as there."""
+        """Return the relevant documents by query number, with those in `examples` overriding."""
         found = list(self.data.relevant)
         for number, relevant in zip(examples.numbers.tolist(), examples.relevant, strict=True):
             found[number] = relevant
         return found
 
     def _miner(self, runner: Any) -> Any:
-        """Return the method whose results are negatives, where they are not BM25's."""
+        """Return the method that mines the negatives, unless BM25 does."""
         if self.recipe.negatives == "student":
             return build_part(self._sources[-1], self.name, self.name)
         return getattr(runner, "encoder", runner)
@@ -294,7 +296,7 @@ class _Job:
         )
 
     def _topics(self, runner: Any, table: Table, learn: Examples) -> Ints | None:
-        """Return the topic of each row's query, where the sampler asks for it."""
+        """Return the topic of each row's query; None unless the sampler uses topics."""
         if not self.recipe.sampler.startswith("topics"):
             return None
         numbers, rows = np.unique(table.queries, return_inverse=True)
@@ -304,7 +306,7 @@ class _Job:
 
 
 class Spent:
-    """Seconds of a training, those of killed runs up to their last checkpoint included."""
+    """Training time, including interrupted runs up to their last checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -313,7 +315,7 @@ class Spent:
         self._since = time.perf_counter(), time.process_time()
 
     def total(self) -> tuple[float, float]:
-        """Return wall and CPU seconds."""
+        """Return wall and CPU time in seconds."""
         wall, cpu = time.perf_counter() - self._since[0], time.process_time() - self._since[1]
         return self._before[0] + wall, self._before[1] + cpu
 

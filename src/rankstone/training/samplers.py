@@ -1,6 +1,6 @@
-"""Batches of all steps of a training, drawn before it begins.
+"""Batches of all training steps, drawn in advance.
 
-So a training that is taken up again sees the batches that it would have seen.
+A resumed training therefore uses the same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from rankstone.specs import Recipe
 from rankstone.training.columns import Table
 
 LIBRARY = {"no_duplicates": "NoDuplicatesBatchSampler", "random": "DefaultBatchSampler"}
-"""Name -> the sampler of sentence-transformers."""
+"""Name -> sampler class of sentence-transformers."""
 OWN = ("topics", "topics_balanced")
 BINS = 10
-"""Equal parts of the range of a query's margins, of which one is drawn first (TAS-Balanced)."""
+"""Equal-width bins of a query's margins; a bin is drawn first, then a row in it (TAS-Balanced)."""
 LONGEST = 1000
-"""Passes over the data without a batch after which there is none."""
+"""Passes over the data without a batch before giving up."""
 
 
 def batches(recipe: Recipe, table: Table, dataset: Any, topics: Ints | None) -> list[list[int]]:
     """Return the rows of each step's batch.
 
     Args:
-        dataset: The columns of `table`, as the library has them.
-        topics: (n_rows,) topic of each row's query, for samplers by topics.
+        dataset: The columns of `table` as a `datasets.Dataset`.
+        topics: (n_rows,) topic of each row's query, for topic-aware samplers.
     """
     name = recipe.sampler
     if name in LIBRARY:
@@ -46,8 +46,8 @@ def batches(recipe: Recipe, table: Table, dataset: Any, topics: Ints | None) -> 
     margins = table.margins if name == "topics_balanced" else None
     if name == "topics_balanced" and margins is None:
         raise DefinitionError(
-            "[training]: the sampler 'topics_balanced' draws by the margins of a teacher. State a"
-            ' loss of scores, such as "margin_mse", with negatives and a teacher.'
+            "[training]: the sampler 'topics_balanced' needs the margins of a teacher. State a"
+            ' distillation loss, such as "margin_mse", with negatives and a teacher.'
         )
     rng = np.random.default_rng([recipe.seed, 2])
     drawn = topic_batches(topics, table.queries, recipe.batch, rng, margins)
@@ -86,17 +86,17 @@ def topic_batches(
     rng: np.random.Generator,
     margins: NDArray[np.float64] | None = None,
 ) -> Iterator[list[int]]:
-    """Yield batches whose queries are of one topic, as TAS has them.
+    """Yield batches whose queries share a topic (topic-aware sampling, TAS).
 
-    A topic is drawn by chance, then queries of it, each once; where it has too few, another topic
-    follows. Of a query's rows one is drawn: by chance, or, with `margins`, so that the teacher's
-    margins between its least and greatest are about equally frequent (TAS-Balanced; Hofstätter et
-    al., SIGIR 2021, arXiv:2104.06967).
+    A topic is drawn at random, then distinct queries of it; if it has too few, further topics are
+    drawn. One row is drawn for each query: uniformly, or, with `margins`, such that the teacher's
+    margins are about uniformly distributed over their range (TAS-Balanced; Hofstätter et al., SIGIR
+    2021, arXiv:2104.06967).
 
     Args:
         topics: (n_rows,) topic of each row's query.
         queries: (n_rows,) query of each row.
-        margins: (n_rows,) the teacher's score of the relevant document less that of the negative.
+        margins: (n_rows,) teacher's score of the relevant document minus that of the negative.
     """
     rows = {int(query): np.flatnonzero(queries == query) for query in np.unique(queries)}
     members = {int(topic): np.unique(queries[topics == topic]) for topic in np.unique(topics)}
@@ -117,7 +117,7 @@ def _drawn(rows: Ints, margins: NDArray[np.float64] | None, rng: np.random.Gener
 
 
 def _bins(margins: NDArray[np.float64]) -> Ints:
-    """Return the bin of each margin; bins without one are not drawn."""
+    """Return the bin of each margin."""
     width = np.ptp(margins) / BINS
     if not width:
         return np.zeros(len(margins), dtype=np.int64)
@@ -126,7 +126,7 @@ def _bins(margins: NDArray[np.float64]) -> Ints:
 
 
 def topics_of(vectors: NDArray[np.float32], n: int, seed: int) -> Ints:
-    """Return the cluster of each of (n_queries, dim) vectors, by faiss's k-means."""
+    """Return the cluster of each of (n_queries, dim) vectors, by k-means of faiss."""
     import faiss
 
     n = min(n, len(vectors))

@@ -1,4 +1,4 @@
-"""Scores of a teacher, which distillation losses take."""
+"""Teacher scores for distillation losses."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ Scores = NDArray[np.float64]
 
 
 def teacher_scores(recipe: Recipe, examples: Examples, rows: Ints, chosen: Ints) -> Scores:
-    """Return the teacher's (n_pairs, candidates) scores of `chosen` positions.
+    """Return the teacher's scores of the `chosen` positions, both (n_pairs, candidates).
 
-    A two-stage method scores by its `[scorer]`, an encoder by its representations, and a weighted
-    fusion by the sum of its members' scores, normalised over each pair's candidates, as the
-    heterogeneous teachers of Geng et al. are (arXiv:2411.04403).
+    A two-stage method scores with its `[scorer]`, an encoder by the similarity of its
+    representations, and a weighted fusion by the weighted sum of its members' scores, normalised
+    over each pair's candidates, like the heterogeneous teachers of Geng et al. (arXiv:2411.04403).
     """
     if not isinstance(recipe.teacher, MethodSpec):
         raise DefinitionError(
-            f"[training]: the loss '{recipe.loss}' learns from a teacher. Name a method: teacher"
+            f"[training]: the loss '{recipe.loss}' learns from a teacher. Name a method as"
+            " 'teacher'."
         )
     return _scores(build_runner(recipe.teacher), examples, rows, chosen)
 

@@ -1,4 +1,4 @@
-"""Curves as data: latency and throughput under load, and grids of settings of one method."""
+"""Data of curves: latency and throughput under load, and grids of settings of one method."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rankstone.results.record import LoadTrial, RunRecord
 from rankstone.specs import MethodSpec
 
 Kind = Literal["load", "exact", "exact-quality"]
-"""Scales: both logarithmic; the vertical one alone; neither."""
+"""Logarithmic scales: both axes; only the vertical one; none."""
 RECALL = BY_NAME["recall of exact search"]
 COSTS = ("queries per second", "p99 latency", "index")
-"""Costs that the recall of a grid is drawn against, beside the headline measure."""
+"""Costs plotted against the recall of a grid, besides the headline measure."""
 
 
 class Point(NamedTuple):
-    """A point of a curve, which joins those of one name, curve and style in the order of `step`."""
+    """Point of a curve; points of equal name, curve and style are joined in the order of `step`."""
 
     x: float
     y: float
@@ -40,18 +40,18 @@ class Curves:
 
     kind: Kind
     x: str
-    """Titles of the axes."""
+    """Axis titles."""
     y: str
     points: tuple[Point, ...]
     label: str
-    """The content in words."""
+    """Description of the plot."""
 
     @property
     def names(self) -> list[str]:
         return list(dict.fromkeys(point.name for point in self.points))
 
     def rows(self, names: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the points for a drawing, coloured by their number in `names`."""
+        """Return the points as chart data, coloured by their index in `names`."""
         return [
             {**point._asdict(), "c": names.index(point.name), "line": f"{point.name} {point.curve}"}
             for point in self.points
@@ -59,12 +59,12 @@ class Curves:
 
 
 def names_of(drawn: Iterable[Curves]) -> list[str]:
-    """Return the names in any of the plots, in order."""
+    """Return the names in any of the plots, sorted."""
     return sorted({name for one in drawn for name in one.names})
 
 
 def of_load(records: Iterable[RunRecord]) -> Iterator[Curves]:
-    """Yield latency against rate and throughput against clients, of records of one machine."""
+    """Yield latency against rate and throughput against clients, for records of one machine."""
     loaded = _of_one_machine([record for record in records if _trials(record)])
     high = _highest(loaded)
     by_rate = [point for record in loaded for point in _latencies(record, high)]
@@ -88,10 +88,10 @@ def of_load(records: Iterable[RunRecord]) -> Iterator[Curves]:
 
 
 def of_grids(records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]) -> Iterator[Curves]:
-    """Yield costs and quality against the recall of exact search, of records of one machine.
+    """Yield costs and quality against the recall of exact search, for records of one machine.
 
     Args:
-        methods: definitions; exact search is a point where it is the encoder of another.
+        methods: Definitions; exact search is included if an approximate method has its encoder.
     """
     given = [record for record in records if record.status == "ok"]
     exact = _encoders(given, methods)
@@ -140,7 +140,7 @@ def _recalls(
 
 
 def _encoders(records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]) -> set[str]:
-    """Return the methods whose vectors are searched by the approximate ones."""
+    """Return the methods whose vectors the approximate methods search."""
     known = (methods.get(base_name(r.method.name)) for r in records if RECALL.of(r) is not None)
     return {member.name for spec in known if spec is not None for member in spec.members}
 
@@ -150,7 +150,7 @@ def _is(record: RunRecord, names: set[str]) -> bool:
 
 
 def _highest(records: Iterable[RunRecord]) -> str:
-    """Return p99, or p95 where some trial at a rate is too short for it."""
+    """Return p99, or p95 if a trial at a fixed rate is too short for p99."""
     rated = [trial for record in records for trial in _trials(record) if trial.rate is not None]
     return "p99_ms" if all(one.latency.p99_ms is not None for one in rated) else "p95_ms"
 
@@ -191,7 +191,7 @@ def _trials(record: RunRecord) -> list[LoadTrial]:
 
 
 def _of_one_machine(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return the largest group whose speed may be compared."""
+    """Return the largest group of records with comparable speed."""
     groups: dict[object, list[RunRecord]] = {}
     for record in records:
         groups.setdefault(comparable_group(BY_NAME["p99 latency"], record), []).append(record)

@@ -1,4 +1,4 @@
-"""Curves as SVG in a page of any format; the extra `site` draws them."""
+"""Curves as SVG for pages of any format; needs the extra `site`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NEEDED = ("altair", "vl_convert")
 COLOURS = ("#2563eb", "#c2410c", "#4d7c0f", "#a21caf", "#0e7490", "#7c2d12",
            "#15803d", "#be185d", "#475569", "#b91c1c", "#a16207", "#6d28d9")  # fmt: skip
-"""Those of the site's light theme."""
+"""Colours of the site's light theme."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 WIDTH, HEIGHT = 330, 230
 """Pixels inside the axes."""
@@ -29,7 +29,7 @@ def can_plot() -> bool:
 
 
 def pictures(drawn: Iterable[Curves], name: str, caption: str) -> Iterator[Picture]:
-    """Yield one picture of all plots, two in a row, with one legend; none without a plot."""
+    """Yield one picture of all plots, two per row, with one legend; nothing without plots."""
     plots = list(drawn) if can_plot() else []
     if not plots:
         return

@@ -15,11 +15,11 @@ RECALL, SEARCH = BY_NAME["recall of exact search"], BY_NAME["median search of a 
 def at_equal_recall(
     cells: Mapping[Cell, Stored], least: float
 ) -> tuple[dict[Cell, Stored], list[str]]:
-    """Return one method of each grid, with those of no grid, and notes that state the rule.
+    """Return one method of each grid and all methods outside grids, with notes on the selection.
 
     Among the methods of a grid whose recall of exact search is at least `least` on every task, the
-    one with the lowest median search latency stays; if there are none, the one of highest recall.
-    Methods without all tasks that others of the grid have are left out.
+    one with the lowest median search latency is kept; if there are none, the one with the highest
+    recall. Methods that lack tasks of others in the grid are left out.
     """
     every: dict[str, dict[str, list[Stored]]] = {}
     for (method, _), one in cells.items():
@@ -55,7 +55,7 @@ def _grid(grid: Mapping[str, list[Stored]]) -> bool:
 
 
 def _recall(cells: list[Stored]) -> float:
-    """The lowest over the tasks; 1 for exact search and other methods that do not approximate."""
+    """Return the lowest recall over the tasks; 1 for methods that do not approximate."""
     found = (RECALL.of(record) for record, _ in cells)
     return min(1.0 if value is None else value for value in found)
 

@@ -1,4 +1,4 @@
-"""Sweeps: methods that differ in the value of one numeric parameter, drawn as one curve."""
+"""Sweeps: methods that differ in one numeric parameter and are drawn as one curve."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Step(NamedTuple):
 
 
 def sweeps(records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]) -> dict[str, Step]:
-    """Return method -> its step, of methods that a sweep of two or more values holds.
+    """Return method -> its step, for methods in a sweep of at least two values.
 
-    Methods are of one sweep if they have the same adapter, members and models, and parameters that
-    are equal except for one number. Of several possible sweeps the largest counts.
+    Methods belong to one sweep if they have the same adapter, members and models, and parameters
+    that are equal except for one number. A method in several sweeps is assigned to the largest.
     """
     found: dict[tuple[str, str], dict[str, float]] = {}
     for record in {record.method.name: record for record in records}.values():
@@ -41,7 +41,7 @@ def _size(values: Mapping[str, float]) -> int:
 
 
 def _base(method: str) -> str:
-    """The definition of a method with parameters set by hand."""
+    """Return the definition's name of a method with user-set parameters."""
     return method.partition("+")[0]
 
 
@@ -57,7 +57,7 @@ def _steps(record: RunRecord, spec: MethodSpec | None) -> Iterator[tuple[str, fl
 
 
 def _parts(record: RunRecord, spec: MethodSpec | None) -> Any:
-    """The models and members of a method; without a definition, its own name."""
+    """Return the models and members of a method; without a definition, its name."""
     if spec is None:
         return _base(record.method.name)
     models = {key: model.model_dump(mode="json") for key, model in spec.models.items()}
@@ -66,7 +66,7 @@ def _parts(record: RunRecord, spec: MethodSpec | None) -> Any:
 
 
 def _number(value: object) -> float | None:
-    """The number of a parameter, or of a list that holds only one."""
+    """Return the value of a numeric parameter, or of a list of one number."""
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 1:
         value = value[0]
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

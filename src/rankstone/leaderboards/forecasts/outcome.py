@@ -1,4 +1,4 @@
-"""Forecasts beside their outcomes."""
+"""Comparison of forecasts with measured costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OUTCOME = ("cost", "forecast", "outcome", "ratio")
 
 
 class Compared(NamedTuple):
-    """A cost as it was expected, and as it was measured; None is unknown."""
+    """Forecast and measured value of a cost; None means unknown."""
 
     cost: str
     forecast: float | None

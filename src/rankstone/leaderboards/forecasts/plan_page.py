@@ -1,4 +1,4 @@
-"""The page of a plan: a forecast of every cell."""
+"""Page of a plan: a forecast for every cell."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ COLUMNS = {
     "in cache": "cached",
     "price": "usd",
 }
-"""Heading -> figure of a forecast."""
+"""Heading -> field of a forecast."""
 MINUTE = 60.0
-"""Seconds from which times are minutes and hours."""
+"""Times from this number of seconds are shown in minutes and hours."""
 
 
 def page(cells: Sequence[Planned]) -> Page:
-    """Return a row for each cell, the sum of the times, and what stands against a run."""
+    """Return a row for each cell, the total time, and faults that prevent a run."""
     shown = [h for h, name in COLUMNS.items() if any(c.forecast[name] is not None for c in cells)]
     states = ["run"] if {cell.state for cell in cells} - {"runs"} else []
     rows: list[list[str | Cell]] = [
@@ -50,7 +50,7 @@ def page(cells: Sequence[Planned]) -> Page:
 
 
 def figures(found: Forecast, headings: Sequence[str]) -> Iterator[Cell]:
-    """Yield the figures of a forecast under the `headings`."""
+    """Yield the figures of a forecast for the `headings`."""
     for heading in headings:
         value = found[COLUMNS[heading]]
         yield Cell(text=UNKNOWN if value is None else text_of(heading, value), value=value)

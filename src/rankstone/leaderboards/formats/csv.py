@@ -1,6 +1,7 @@
-"""Pages as comma-separated values: every figure at full precision, unknown empty.
+"""Pages as comma-separated values: figures at full precision, unknown ones empty.
 
-A text that a spreadsheet would run as a formula gets an apostrophe in front, as OWASP recommends.
+Texts that a spreadsheet would evaluate as a formula are prefixed with an apostrophe, as OWASP
+recommends.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rankstone.leaderboards.formats.json import values
 FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 """Start of a formula."""
 FIGURE = re.compile(r"[+-]?[\d,]*\.?\d*(e[+-]?\d+)?%?", re.IGNORECASE)
-"""A number as tables show it, or a dash for none."""
+"""Number as shown in tables, or a dash."""
 
 
 def draw(page: Page) -> str:

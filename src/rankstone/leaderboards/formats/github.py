@@ -1,4 +1,4 @@
-"""A gate's page as workflow commands, by which GitHub shows what failed or was not compared."""
+"""Page of a gate as GitHub workflow commands, for failed and undecided rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _command(kind: str, row: Mapping[str, object]) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    """Percent-encoded as workflow commands want it; `more` in properties."""
+    """Percent-encode as workflow commands require; `more` are further characters to encode."""
     for character in "%\r\n" + more:
         text = text.replace(character, f"%{ord(character):02X}")
     return text

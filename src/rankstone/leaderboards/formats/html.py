@@ -1,4 +1,4 @@
-"""Pages as HTML that needs nothing beside it, from a template that escapes."""
+"""Pages as self-contained HTML, from an escaping template."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def draw(page: Page) -> str:
 
 
 def fragment(page: Page) -> str:
-    """Return the page without head and style, as a part of another page."""
+    """Return the page without head and style, to embed in another page."""
     return neutral(_rendered(page, whole=False))
 
 

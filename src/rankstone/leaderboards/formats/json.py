@@ -1,4 +1,4 @@
-"""Pages as JSON: every figure at full precision, unknown null."""
+"""Pages as JSON: figures at full precision, unknown ones null."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def draw(page: Page) -> str:
 
 
 def values(page: Page) -> tuple[Sequence[str], Sequence[Mapping[str, object]]]:
-    """Names and values of the page's rows; of its tables, where it has no rows of its own."""
+    """Return the fields and rows of the page, or those of its tables if it has no rows."""
     if page.fields:
         return page.fields, page.rows
     rows = [

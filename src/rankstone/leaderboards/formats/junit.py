@@ -1,7 +1,7 @@
-"""A gate's page as JUnit XML: a suite for each task, a test for each rule of each method.
+"""Page of a gate as JUnit XML: a suite for each task, a test for each rule and method.
 
-Element and attribute names are those of the schema that Jenkins and Surefire share. The time of a
-test is the wall time of the candidate's runs, the type of a failure is its verdict.
+Element and attribute names follow the schema shared by Jenkins and Surefire. The time of a test is
+the wall time of the candidate's runs; the type of a failure is its verdict.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Row = Mapping[str, object]
 
 def draw(page: Page) -> str:
     totals = _totals(page.rows)
-    del totals["skipped"]  # which the schema has for a suite alone
+    del totals["skipped"]  # in the schema only for a suite
     root = Element("testsuites", {"name": "rankstone gate", **totals})
     for task in dict.fromkeys(str(row["task"]) for row in page.rows):
         own = [row for row in page.rows if row["task"] == task]

@@ -1,7 +1,7 @@
 r"""Pages as LaTeX to paste or ``\input``: tables that fit the page, numbers aligned by siunitx.
 
-The first line names the packages that the document needs. A wide table gets a smaller font, then a
-page of its own on its side; a long one is a ``longtable``. Names are never broken.
+The first line names the required packages. Wide tables get a smaller font, then a landscape page of
+their own; long ones become a ``longtable``. Names are never broken.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ SPECIAL = {
     "≥": r"\ensuremath{\geq}", "→": r"\ensuremath{\rightarrow}", "µ": r"\ensuremath{\mu}",
 }  # fmt: skip
 PDFTEX = "\u0180"
-"""First of the characters that only LuaLaTeX and XeLaTeX typeset without further packages."""
+"""First character that only LuaLaTeX and XeLaTeX typeset without further packages."""
 NUMBER = re.compile(r"(?P<sign>[+−-]?)(?P<whole>[\d,]*)(?:\.(?P<part>\d+))?(?P<after>[^\d.,–-]*)")
 NAME = re.compile(r"[/_@]|\d-|-\d")
-"""Part of a word that names a method, a task or a measure."""
+"""Pattern in names of methods, tasks and measures, which are not broken."""
 SIZES = (("small", 4.6), ("footnotesize", 4.2), ("scriptsize", 3.7),
          ("scriptsize", 3.3))  # fmt: skip
-"""Font sizes, and the points that a character takes in Computer Modern; the last is shrunk."""
+"""Font sizes and their character widths in points (Computer Modern); the last one is scaled."""
 UPRIGHT, SIDEWAYS = 345, 550
-"""Width and height of the text of LaTeX's article class, in points."""
+"""Width and height of the text area of LaTeX's article class, in points."""
 GAP = 3
-"""Points on each side of a column."""
+"""Padding on each side of a column, in points."""
 LONG = 42
-"""Lines of a table that fit a page."""
+"""Number of table lines that fit on a page."""
 SETUP = (
     r"\sisetup{mode=text, detect-weight=true, group-digits=integer, group-minimum-digits=4,"
     r" group-separator={,}, retain-explicit-plus=true, table-align-text-post=false}",
@@ -44,7 +44,7 @@ SETUP = (
 
 
 TEXT = r">{{\raggedright\arraybackslash\hyphenpenalty10000\exhyphenpenalty10000}}p{{{:g}em}}"
-"""A column of text that is broken between words only."""
+"""Text column, broken only between words."""
 ABOVE = (r"\centering", r"\setlength{\belowcaptionskip}{4pt}")
 
 
@@ -62,7 +62,7 @@ def draw(page: Page) -> str:
 
 
 def _needs(text: str) -> Iterator[str]:
-    """Yield comments that say what the document has to load."""
+    """Yield comments that name the packages the document has to load."""
     used = {r"\begin{adjustbox}": "adjustbox", r"\arraybackslash": "array",
             r"\toprule": "booktabs", r"\sisetup": "siunitx",
             r"\begin{threeparttable}": "threeparttable",
@@ -76,7 +76,7 @@ def _needs(text: str) -> Iterator[str]:
 
 
 def _prose(text: str) -> str:
-    """Return escaped text that is not broken inside names."""
+    """Escape text, and keep names unbroken."""
     words = ((word, escape(word)) for word in text.split())
     return " ".join(rf"\mbox{{{e}}}" if NAME.search(word) else e for word, e in words)
 
@@ -108,7 +108,7 @@ def _picture(file: str, caption: str, labels: set[str]) -> Iterator[str]:
 
 
 def _label(kind: str, caption: str, labels: set[str]) -> str:
-    """A label that no other block has, such as `tab:beir-scifact-quality`."""
+    """Return a unique label, such as `tab:beir-scifact-quality`."""
     words = re.findall(r"[a-z0-9]+", caption.lower().encode("ascii", "ignore").decode())
     stem = f"{kind}:{'-'.join(words)[:40].strip('-') or 'rankstone'}"
     label = next(one for n in range(1, 10**6) if (one := stem + f"-{n}" * (n > 1)) not in labels)
@@ -117,7 +117,7 @@ def _label(kind: str, caption: str, labels: set[str]) -> str:
 
 
 def _table(table: Table, labels: set[str]) -> Iterator[str]:
-    """Yield a float with caption and label, or the table in its place where it has no title."""
+    """Yield a float with caption and label; a table without a title is not a float."""
     caption = ". ".join(part for part in (table.title, table.kind, table.subtitle) if part)
     name = ". ".join(part for part in (table.title, table.kind) if part)
     lines = len(table.rows) + sum(1 + len(note) // 100 for note in table.notes)
@@ -140,7 +140,7 @@ def _table(table: Table, labels: set[str]) -> Iterator[str]:
 
 
 def _long(table: Table, head: list[str], setup: list[str], fits: bool) -> Iterator[str]:
-    """Yield a table that goes on over pages, and so may its notes."""
+    """Yield a table that continues over pages, with its notes below."""
     columns = _columns(table)
     first = _heads(table, columns)
     yield from [r"\begin{landscape}"] if not fits else []
@@ -174,14 +174,14 @@ def _heads(table: Table, columns: Sequence[str]) -> str:
 
 
 def _head_lines(table: Table, n: int) -> list[str]:
-    """The heading, broken between words where it is wider than the column."""
+    """Return the lines of the heading, wrapped to the width of the column."""
     name = table.columns[n].name
     room = max([6, *map(len, name.split()), *(len(_plain(row[n])) for row in table.rows)])
     return textwrap.wrap(name, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _size(table: Table, *, shrinks: bool) -> tuple[str, bool]:
-    """The largest font in which the table fits the page, and whether it does so upright."""
+    """Return the largest font in which the table fits the page, and True if it fits upright."""
     widths = _widths(table)
     for room in (UPRIGHT, SIDEWAYS):
         for name, points in SIZES if shrinks else SIZES[:-1]:
@@ -191,7 +191,7 @@ def _size(table: Table, *, shrinks: bool) -> tuple[str, bool]:
 
 
 def _widths(table: Table) -> list[int]:
-    """Characters of each column; where the page is too narrow, texts go on in further lines."""
+    """Return the widths of the columns in characters; text columns shrink to fit the page."""
     texts = [[_plain(row[n]) for row in table.rows] for n in range(len(table.columns))]
     wide = [max(map(len, [*_head_lines(table, n), *cells])) for n, cells in enumerate(texts)]
     room = (UPRIGHT - 2 * GAP * len(wide)) / SIZES[-1][1] - 2 * len(wide)
@@ -209,7 +209,7 @@ def _widths(table: Table) -> list[int]:
 
 
 def _plain(cell: Cell) -> str:
-    """The characters of a cell at their size: an interval and letters are smaller."""
+    """Return a text as wide as the cell: intervals and letters are set smaller."""
     small = f"{cell.letters} [{cell.interval}]" if cell.interval else cell.letters
     return cell.text + small[: 1 + len(small) * 3 // 4]
 
@@ -220,7 +220,7 @@ def _rows(table: Table, columns: Sequence[str]) -> Iterator[str]:
 
 
 def _columns(table: Table) -> list[str]:
-    """The type of each column: `S` of numbers, with room for the longest of each part."""
+    """Return the type of each column; `S` columns reserve space for the longest of each part."""
     widths = _widths(table)
     wide = [max((len(_plain(row[n])) for row in table.rows), default=0) for n in range(len(widths))]
     return [

@@ -11,30 +11,30 @@ from rankstone.leaderboards import document as doc
 from rankstone.leaderboards.document import Block, Cell, Page, Table
 
 MARKS = {"best": "**{}**", "strong": "**{}**", "second": "<ins>{}</ins>"}
-"""Elements that underline: GitHub keeps `ins` only."""
+"""Markup of marked cells; `ins` is the only underlining element that GitHub keeps."""
 SPECIAL = re.compile(r"[\\|*<`\[~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
-"""Characters that Markdown reads as markup; of `_`, only those outside words."""
+"""Characters that are markup in Markdown; `_` only outside words."""
 START = re.compile(r"^(?=[#>+-] )|^(\d+)(?=[.)] )")
-"""The start of a heading, a quotation or a list."""
+"""Start of a heading, a quotation or a list."""
 
 
 def escape(text: str) -> str:
-    """Return text in which Markdown reads no column, emphasis, code, link, entity or tag."""
+    """Escape columns, emphasis, code, links, entities and tags of Markdown."""
     return SPECIAL.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 def _prose(text: str) -> str:
-    """Return an escaped paragraph that starts no list and no heading."""
+    """Escape a paragraph, also at its start, where a list or heading could begin."""
     return START.sub(r"\1\\", escape(text))
 
 
 def _line(cells: Iterable[str]) -> str:
-    """Return a row of a pipe table; the cells are escaped already."""
+    """Return a row of a pipe table; the cells must be escaped."""
     return f"| {' | '.join(cells)} |"
 
 
 def draw(page: Page) -> str:
-    """The page; its pictures are files of the names they have."""
+    """Return the page; pictures are linked by their file names."""
     parts = [f"# {escape(page.title)}"] if page.title else []
     return "\n\n".join([*parts, *_all_parts(page.blocks)]) + "\n"
 
@@ -48,7 +48,7 @@ def _all_parts(page_blocks: Iterable[Block]) -> Iterator[str]:
 
 
 def _title(block: Block) -> str:
-    """Tables of one title share it, and their notes."""
+    """Return the title of a table; consecutive tables with equal titles are one section."""
     return block.title if isinstance(block, Table) else ""
 
 

@@ -1,4 +1,4 @@
-"""Pages as Parquet: the values of CSV with their types; title and notes are metadata."""
+"""Pages as Parquet: the values of CSV with types; title and notes are metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def draw(page: Page) -> bytes:
 
 
 def _column(field: str, given: Sequence[object]) -> Array:
-    """The values with their common type; as text where they have none."""
+    """Return the values with their common type, or as text if they have none."""
     import pyarrow
 
     if all(value is None for value in given):

@@ -12,9 +12,10 @@ def draw(page: Page) -> bytes:
 
 
 def converted(picture: str) -> bytes:
-    """Return an SVG as PDF.
+    """Convert an SVG to PDF.
 
-    Raises: MissingExtraError, where no library is installed that converts it.
+    Raises:
+        MissingExtraError: the library for the conversion is not installed.
     """
     try:
         from vl_convert import svg_to_pdf

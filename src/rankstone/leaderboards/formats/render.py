@@ -1,4 +1,4 @@
-"""The formats of a page. The same page gives the same bytes, except in PDF."""
+"""Rendering of pages in all formats; the output is deterministic, except for PDF."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from rankstone.leaderboards.formats import (
 )
 
 FORMATS = ("terminal", "markdown", "csv", "json", "svg", "latex", "html")
-"""Formats of every page."""
+"""Text formats, available for every page."""
 FILES: Mapping[str, Callable[[Page], bytes]] = {"parquet": parquet.draw, "pdf": pdf.draw}
-"""Formats of every page that are not text."""
+"""Binary formats, available for every page."""
 DRAWN: Mapping[str, Callable[[Page], str]] = {
     "markdown": markdown.draw,
     "csv": csv.draw,
@@ -33,21 +33,21 @@ DRAWN: Mapping[str, Callable[[Page], str]] = {
     "junit": junit.draw,
     "github": github.draw,
 }
-"""Formats of fixed width; `junit` and `github` are for the page of a gate."""
+"""Formats without a width; `junit` and `github` are only for the page of a gate."""
 
 
 def render(
     page: Page, form: str = "terminal", *, width: int | None = None, color: bool = False
 ) -> str:
-    """The page as text that ends with a newline.
+    """Render the page as text that ends with a newline.
 
     Args:
-        form: one of `FORMATS`, or `junit` or `github` for the page of a gate.
-        width: columns of the terminal (80) or of the picture (116); unused elsewhere.
-        color: ANSI colours, for the terminal.
+        form: One of `FORMATS`, or `junit` or `github` for the page of a gate.
+        width: Columns of the terminal (80) or the SVG (116); ignored by other formats.
+        color: Use ANSI colours on the terminal.
 
     Raises:
-        ResultsError: there is no such format.
+        ResultsError: the format is unknown.
     """
     if form == "terminal":
         return terminal.draw(page, width=width or 80, color=color)
@@ -63,5 +63,5 @@ def render(
 
 
 def content(page: Page, form: str, *, width: int | None = None) -> bytes:
-    """The page as the content of a file, in a format of `FILES` too."""
+    """Render the page as the content of a file, in any text or binary format."""
     return FILES[form](page) if form in FILES else render(page, form, width=width).encode()

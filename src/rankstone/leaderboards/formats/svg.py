@@ -1,6 +1,6 @@
-"""Pages as a picture: of a page that is one plot this, of others the terminal.
+"""Pages as SVG: the plot of a page with only one plot, else the terminal output.
 
-It refers to no font or file elsewhere.
+The SVG is self-contained: it refers to no external font or file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pages on the terminal."""
+"""Pages as terminal output."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ STYLES = {
 _GAP = 2
 _MARGIN = 1
 _NAME_WIDTH = 36
-"""Names that are longer have a line of their own, above their figures, where room is short."""
+"""Longer names get a line of their own, above their figures, in narrow terminals."""
 _WORD_WIDTH = 48
-"""Longer words of sentences, paths say, continue on the next line."""
+"""Longer words of a sentence, such as paths, continue on the next line."""
 _TEXT_ROOM = 20
-"""Columns that a sentence is given before it takes room from figures."""
+"""Characters given to a sentence before columns of figures are dropped."""
 _NAME_ROOM = 12
-"""Columns that are left to names at least."""
+"""Minimum width of names, in characters."""
 _HIDDEN = "not shown for lack of width: {names} (a wider terminal, or --format csv)"
 
 
 class SafeConsole(Console):
-    """A console on which no text, of a name for example, controls the terminal.
+    """Console that neutralises control characters in texts, such as names.
 
-    It writes to its file in a notebook too, where others display what is printed.
+    It also writes to its file in notebooks, where rich would display the output instead.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -53,7 +53,7 @@ class SafeConsole(Console):
 
 
 def draw(page: Page, *, width: int, color: bool = False) -> str:
-    """The page as text, with ANSI colours if asked for."""
+    """Return the page as text, optionally with ANSI colours."""
     console = SafeConsole(
         file=io.StringIO(), width=width, force_terminal=color, no_color=not color, record=True,
         color_system="standard" if color else None, legacy_windows=False,
@@ -64,9 +64,9 @@ def draw(page: Page, *, width: int, color: bool = False) -> str:
 
 
 def drawn(page: Page, width: int) -> RenderableType:
-    """The page as one rich renderable, at most `width` columns wide.
+    """Return the page as one rich renderable, at most `width` characters wide.
 
-    Columns that do not fit are left out, the least important first, and named below the table.
+    Columns that do not fit are dropped, the least important first, and listed below the table.
     """
     parts: list[RenderableType] = [_indented(Text(page.title, "bold"))] if page.title else []
     printed: set[str] = set()
@@ -115,7 +115,7 @@ def _indented(text: RenderableType) -> RenderableType:
 
 
 def _list(table: Table) -> RichTable:
-    """Rows without headings."""
+    """Return the rows without headings."""
     grid = RichTable.grid(padding=(0, 1))
     grid.expand = True
     for column in table.columns[:-1]:
@@ -127,9 +127,9 @@ def _list(table: Table) -> RichTable:
 
 
 def _fitted(table: Table, width: int) -> tuple[list[RenderableType], list[str]]:
-    """Return the table with names and figures unbroken, and the names of columns left out.
+    """Return the table with unbroken names and figures, and the names of the dropped columns.
 
-    Where words of several columns would be broken, its rows are stacked, with every column.
+    If words of several columns would be broken, the rows are stacked, with all columns.
     """
     kept = _fitting(table, width)
     least = {place: _least(table, place) for place in kept}
@@ -147,7 +147,7 @@ def _fitting(table: Table, width: int) -> list[int]:
     columns = table.columns
     kept = list(range(len(columns)))
     widths = [max(_least(table, n), min(_width(table, n), _TEXT_ROOM)) for n in kept]
-    # A long name gives way before the last figures do.
+    # Long names shrink before figures are dropped.
     widths[0] = min(widths[0], _NAME_WIDTH)
     while _total(widths[place] for place in kept) > width:
         droppable = [place for place in kept if columns[place].priority > 0]
@@ -162,16 +162,16 @@ def _total(widths: Iterable[int]) -> int:
 
 
 def _least(table: Table, place: int) -> int:
-    """Return the width below which the column's figures, names or words would break."""
+    """Return the minimum width at which the column's figures, names and words are unbroken."""
     column = table.columns[place]
     texts = (_longest(row[place], column) for row in table.rows)
     return max((*texts, *map(cell_len, _head(column))), default=0)
 
 
 def _longest(cell: Cell, column: Column) -> int:
-    """Return the width of the longest part of the text that is never broken.
+    """Return the width of the longest unbreakable part of the text.
 
-    Names are whole, and so are the words of sentences up to `_WORD_WIDTH`.
+    Names are unbreakable, and so are words of sentences up to `_WORD_WIDTH`.
     """
     text = _text(cell)
     widths = [cell_len(word) for word in (text.split() if column.wrap else [text])]
@@ -181,7 +181,7 @@ def _longest(cell: Cell, column: Column) -> int:
 
 
 def _shared(table: Table, least: Mapping[int, int], width: int) -> dict[int, int]:
-    """Return the widths of the columns: what remains is shared by those that may use it."""
+    """Return the widths of the columns; spare width is shared by columns that can use it."""
     widths, spare = dict(least), width - _total(least.values())
     wanted = {place: _width(table, place) - least[place] for place in least}
     growing = sorted((place for place in least if wanted[place] > 0), key=wanted.__getitem__)
@@ -193,7 +193,7 @@ def _shared(table: Table, least: Mapping[int, int], width: int) -> dict[int, int
 
 
 def _chunks(table: Table, widths: Mapping[int, int]) -> Iterator[RenderableType]:
-    """Yield the rows; a name that is longer than its column has a line of its own above them."""
+    """Yield the rows; a name longer than its column gets a line of its own above its row."""
     rows, headed = list[Sequence[Cell]](), False
     for row in table.rows:
         if _longest(row[0], table.columns[0]) <= widths[0]:
@@ -206,7 +206,7 @@ def _chunks(table: Table, widths: Mapping[int, int]) -> Iterator[RenderableType]
 
 
 def _stacked(table: Table) -> RenderableType:
-    """Return the rows below each other, each column on a line of its own."""
+    """Return the rows one below the other, with a line for each column."""
     parts: list[RenderableType] = []
     for row in table.rows:
         grid = RichTable.grid(padding=(0, 1, 0, 0))
@@ -265,6 +265,6 @@ def _text(cell: Cell) -> str:
 
 
 def _cell(cell: Cell, keep_room: bool) -> Text:
-    """The cell's text; with room for a mark that other cells of its column have."""
+    """Return the cell's text, padded if other cells of its column have a mark."""
     text, room = _text(cell), keep_room and not cell.text.endswith((REUSED, UNSTEADY))
     return Text(f"{text} " if room else text, style=STYLES[cell.mark])

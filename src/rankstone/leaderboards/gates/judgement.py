@@ -1,4 +1,4 @@
-"""Judgement of one rule on one cell, its verdict and its outcome."""
+"""Judgement of one rule on one cell, with its verdict and outcome."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rankstone.results.store import Stored
 Verdict = Literal[
     "regression", "equivalent", "undecided",  # quality
     "exceeded", "within",  # a recorded cost, or a bound under load
-    "shown", "excluded", "not shown",  # a slow-down, measured in turns
+    "shown", "excluded", "not shown",  # a slow-down in interleaved rounds
     "incomparable", "missing",
 ]  # fmt: skip
 Outcome = Literal["pass", "fail", "undecided", "incomparable"]
@@ -23,7 +23,7 @@ OUTCOMES: Mapping[Verdict, Outcome] = {
 }  # fmt: skip
 CellName = tuple[str, str]
 Cells = Mapping[CellName, Stored]
-"""(method, task) -> record. Both sides name a cell alike."""
+"""(method, task) -> record; both sides use the same names."""
 
 
 class Judgement(NamedTuple):
@@ -38,23 +38,23 @@ class Judgement(NamedTuple):
     baseline: float | None = None
     candidate: float | None = None
     low: float | None = None
-    """Ends of the simultaneous interval of the drop, or of the ratio where a cost was measured
-    again; None where there is none, or the number of queries permits none."""
+    """Ends of the simultaneous interval of the drop, or of a cost's ratio in interleaved rounds;
+    None if there is no interval, or too few queries for one."""
     high: float | None = None
     p: float | None = None
     """p-value of the hypothesis that the drop is within the allowance, unadjusted."""
     adjusted: float | None = None
-    """The same, adjusted over the family."""
+    """p-value adjusted over the family."""
     detectable: float | None = None
-    """The minimum detectable drop on these queries with 80% power."""
+    """Minimum detectable drop on these queries with 80% power."""
     needed: int | None = None
-    """Queries that would decide an undecided cell."""
+    """Number of queries that would decide an undecided cell."""
     drop: float | None = None
-    """Baseline less candidate, of the measure's mean."""
+    """Mean of the baseline minus that of the candidate."""
     remark: str = ""
-    """The part of `detail` that no field states."""
+    """Part of `detail` that is not in another field."""
     seconds: float | None = None
-    """Wall time of the candidate's runs; of stored ones on the first rule of each cell."""
+    """Wall time of the candidate's runs; for stored runs only on the first rule of each cell."""
 
 
 def judged(cell: CellName, rule: str, verdict: Verdict, detail: str) -> Judgement:
@@ -70,7 +70,7 @@ Pair = tuple[Stored, Stored]
 
 
 def settled(made: Judgement, rules: GateRules, *, may_be_large: bool) -> Judgement:
-    """An undecided judgement with the outcome that the rules state for it."""
+    """Give an undecided judgement the outcome that the rules define for it."""
     if made.verdict != "undecided" or rules.undecided == "report":
         return made
     if rules.undecided == "pass" and may_be_large:

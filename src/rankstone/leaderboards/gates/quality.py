@@ -1,4 +1,4 @@
-"""Judgements of quality, as one family of tests of non-inferiority."""
+"""Judgements of quality: one family of non-inferiority tests."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class _Test(NamedTuple):
     measure: str
     member: Member
     means: tuple[float, float]
-    """Mean of the baseline, and of the candidate."""
+    """Means of the baseline and the candidate."""
 
 
 def judge_quality(
     there: Mapping[CellName, Pair], rules: GateRules, suites: Mapping[str, SuiteSpec]
 ) -> list[Judgement]:
-    """The judgements of quality, as one family."""
+    """Apply all quality rules, as one family of tests."""
     made: list[_Test | Judgement] = []
     for rule in rules.quality:
         if rule.suite is not None:
@@ -52,7 +52,7 @@ def judge_quality(
 
 
 def _test(cell: CellName, rule: QualityRule, pair: Pair) -> _Test | Judgement:
-    """The values of both sides, or the reason why they cannot be compared."""
+    """Return the values of both sides, or a judgement that they are not comparable."""
     measure = rule.measure or pair[1][0].task.headline
     try:
         queries, of, than = _values(pair, measure)
@@ -63,7 +63,7 @@ def _test(cell: CellName, rule: QualityRule, pair: Pair) -> _Test | Judgement:
 
 
 def _values(pair: Pair, measure: str) -> tuple[list[str], Floats, Floats]:
-    """Queries, and the candidate's and the baseline's values, sorted by query."""
+    """Return queries, candidate's values and baseline's values, sorted by query."""
     baseline, candidate = pair
     reasons = list(obstacles(candidate[0], baseline[0]))
     if reasons:
@@ -83,7 +83,7 @@ def _values(pair: Pair, measure: str) -> tuple[list[str], Floats, Floats]:
 def _suite_tests(
     rule: QualityRule, there: Mapping[CellName, Pair], suites: Mapping[str, SuiteSpec]
 ) -> list[_Test | Judgement]:
-    """One test for each method: the suite's mean, its queries weighted as the suite averages."""
+    """Return one test per method: of the suite's mean, with queries weighted as in that mean."""
     suite = suites[rule.suite or ""]
     measure = rule.measure or (suite.measures[0] if suite.measures else "")
     if not measure:

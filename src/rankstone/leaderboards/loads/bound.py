@@ -1,4 +1,4 @@
-"""A bound on the latency of a record under load."""
+"""Bound on the latency of a record under load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rankstone.results.record import RunRecord
 
 
 class Bounded(NamedTuple):
-    """A 99th percentile against its bound, with its interval."""
+    """Comparison of a 99th percentile with its bound."""
 
     verdict: Literal["within", "exceeded", "undecided", "incomparable", "missing"]
     detail: str

@@ -1,4 +1,4 @@
-"""Rows about the filter of a record's queries."""
+"""Rows that describe the filter of a record's queries."""
 
 from __future__ import annotations
 

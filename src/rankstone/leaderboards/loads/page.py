@@ -1,4 +1,4 @@
-"""The page of records under load: a row for each trial."""
+"""Page of records under load, with a row for each trial."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOTE = (
 
 
 def page(records: Sequence[RunRecord]) -> Page:
-    """Return a row for each trial of each record, and the highest rates."""
+    """Return a row for each trial of each record, and the highest sustained rates."""
     records = with_grids(records)
     return Page(
         title="load",
@@ -64,7 +64,7 @@ def load_table(record: RunRecord) -> Table:
 
 
 def offered(trial: LoadTrial) -> str:
-    """`50 per s`, `4 clients`."""
+    """Return the offered load, such as `50 per s` or `4 clients`."""
     if trial.rate is None:
         return f"{trial.clients} client{'' if trial.clients == 1 else 's'}"
     return f"{significant(trial.rate)} per s"
@@ -95,7 +95,7 @@ def _notes(record: RunRecord) -> Iterator[str]:
 
 
 def _cold(cold: ColdStart) -> str:
-    """Return the cold start in words."""
+    """Return the note on the cold start."""
     kept = "" if cold.same in (None, 1.0) else f"; {cold.same:.1%} of its answers are the same"
     return (
         f"cold start: first answer {significant(cold.first_answer_s)} s after the start of the"
@@ -106,7 +106,7 @@ def _cold(cold: ColdStart) -> str:
 
 
 def _middle(latency: Percentiles) -> str:
-    """Return the median, or the mean where the latencies are too few for one, and the maximum."""
+    """Return the median, or the mean if there are too few latencies, and the maximum."""
     name = "mean" if latency.p50_ms is None else "p50"
     middle, largest = significant(latency[f"{name}_ms"]), significant(latency.max_ms)
     return f"{middle} ms ({name}; maximum {largest})"
@@ -122,7 +122,7 @@ def _load(record: RunRecord) -> Load | None:
 
 
 def _changed(trial: LoadTrial) -> str:
-    """Return the overlap and the measures of a trial whose answers differ."""
+    """Return a note on a trial whose answers differ from a single client's; empty if none does."""
     if trial.same in (None, 1.0):
         return ""
     return (

@@ -1,4 +1,4 @@
-"""The table of searches while documents are inserted and deleted."""
+"""Table of searches during insertions and deletions of documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADS = (
 
 
 def updates_tables(record: RunRecord) -> Iterator[Table]:
-    """Yield the table of a record's searches before, amid and after updates, if it has any."""
+    """Yield the table of a record's searches before, during and after updates, if there are any."""
     load = None if record.profile is None else record.profile.load
     if load is None or load.updates is None:
         return

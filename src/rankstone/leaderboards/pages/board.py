@@ -1,4 +1,4 @@
-"""The page of a defined board."""
+"""Page of a leaderboard defined in the workspace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rankstone.specs import MethodSpec
 
 
 def page(board: Board) -> Page:
-    """The board's table, its notes below it."""
+    """Return the leaderboard's table with its notes."""
     heads = ("method", *board.heads)
     table = Table(
         title=board.title,
@@ -47,7 +47,7 @@ def apart(
     *,
     curves: bool = True,
 ) -> Page:
-    """A table for each task, and with `curves` those of its grids and of its records under load."""
+    """Return a table for each task, and with `curves` plots of its grids and loads."""
     blocks, rows, bodies, fields = (
         list[Block](),
         list[Mapping[str, object]](),
@@ -88,7 +88,7 @@ def _fields(board: Board) -> tuple[str, ...]:
 
 
 def _values(board: Board, method: str, row: tuple[Cell, ...]) -> dict[str, object]:
-    """The figures, and their intervals and reasons to read some with care in further columns."""
+    """Return the figures, with their intervals and caveats in further columns."""
     cells = dict(zip(_fields(board), row, strict=True))
     further = {
         f"{field} {name}": value

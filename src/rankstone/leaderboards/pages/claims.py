@@ -1,4 +1,4 @@
-"""The page of tested claims."""
+"""Page of tested claims."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ COUNTED: Mapping[Verdict, tuple[str, str]] = {
     "does not hold": ("does not hold", "do not hold"),
     "inconclusive": ("is inconclusive", "are inconclusive"),
 }
-"""Verdict -> the words for one claim, and for several."""
+"""Verdict -> its singular and plural form."""
 
 
 def page(results: Sequence[Result], records: Found | None = None) -> Page:
     """Return the verdicts of all claims, then the checks of each.
 
     Args:
-        records: the runs that the claims were tested on, whose identities the JSON states.
+        records: Runs that the claims were tested on; the JSON contains their identities.
     """
     ordered = sorted(results, key=lambda r: ([*MARKS].index(r.verdict), r.claim.name))
     controls = [result for result in ordered if result.claim.control]
@@ -88,7 +88,7 @@ def page(results: Sequence[Result], records: Found | None = None) -> Page:
 
 
 def _part(results: Sequence[Result], of: int) -> Iterator[Block]:
-    """Yield the table of what was found, then the checks of each."""
+    """Yield the table of verdicts, then the checks of each claim."""
     if results:
         yield Paragraph(lead=_counts(results, of))
         yield table(("claim", "statement", "checks that hold", "verdict"), map(_summary, results))
@@ -96,7 +96,7 @@ def _part(results: Sequence[Result], of: int) -> Iterator[Block]:
 
 
 def _counts(results: Sequence[Result], of: int) -> str:
-    """`12 of 31 were tested: 2 hold, 4 do not hold, 6 are inconclusive.`"""
+    """Return `12 of 31 were tested: 2 hold, 4 do not hold, 6 are inconclusive.`"""
     found = Counter(result.verdict for result in results)
     counts = [(found[verdict], texts) for verdict, texts in COUNTED.items() if found[verdict]]
     parts = ", ".join(f"{n} {several if n > 1 else one}" for n, (one, several) in counts)
@@ -187,7 +187,7 @@ def _values(result: Result, finding: Finding | None) -> dict[str, object]:
 
 
 def describe(check: CheckSpec) -> str:
-    """Return in words the quantity that the check measures."""
+    """Return a description of the quantity that the check measures."""
     known = {
         name: getattr(check, name)
         for name in ("of", "than", "than_on", "truth", "k", "level", "measure")
@@ -212,7 +212,7 @@ def describe(check: CheckSpec) -> str:
 
 
 def bound(check: CheckSpec) -> str:
-    """`≥ .500`."""
+    """Return the bound, such as `≥ .500`."""
     name, value = check.bound
     return f"{SIGNS[name]} {fixed(value)}"
 

@@ -1,4 +1,4 @@
-"""The page of comparisons."""
+"""Page of comparisons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEW = "{name}: only {n} queries differ, too few for the interval to be trusted"
 
 
 def probability(p: float) -> str:
-    """Three decimals, `<.001` below."""
+    """Return a p value with three decimals; `<.001` for smaller ones."""
     if math.isnan(p):
         return figures.UNKNOWN
     return "<.001" if p < 0.001 else figures.quality(p)
@@ -47,7 +47,7 @@ def _end(value: float) -> str:
 
 
 def row(one: Comparison) -> tuple[str, ...]:
-    """Under `COLUMNS`."""
+    """Return the comparison as a row of `COLUMNS`."""
     found = one.paired
     return (
         one.of,
@@ -62,7 +62,7 @@ def row(one: Comparison) -> tuple[str, ...]:
 
 
 def baseline_row(one: Comparison) -> tuple[str, ...]:
-    """The row of the method that others are compared with."""
+    """Return the baseline's row."""
     return (one.than, figures.quality(one.mean_than), *[""] * (len(COLUMNS) - 2))
 
 
@@ -79,7 +79,7 @@ def _notes(group: Sequence[Comparison], total: int) -> Iterator[str]:
 
 
 def _cost(figure: Figure) -> str:
-    """`median latency 9.34 against 0.265 ms (35.2×)`."""
+    """Return `median latency 9.34 against 0.265 ms (35.2×)`."""
     ratio = "" if figure.ratio is None else f" ({figures.significant(figure.ratio)}×)"
     (name, _, unit), size = figure.name.partition(", "), 1
     if unit == "bytes":
@@ -90,7 +90,7 @@ def _cost(figure: Figure) -> str:
 
 
 def _moves(one: Comparison) -> Iterator[str]:
-    """`largest of 70 drops: q48: 1.000 → .000, ...`, then the same of rises."""
+    """Yield `largest of 70 drops: q48: 1.000 → .000, ...`, then the same for rises."""
     for name, total, sign in (("drops", one.paired.losses, -1), ("rises", one.paired.wins, 1)):
         moves = [move for move in one.moved if sign * (move.of - move.than) > 0]
         texts = ", ".join(
@@ -101,7 +101,7 @@ def _moves(one: Comparison) -> Iterator[str]:
 
 
 def page(comparisons: Sequence[Comparison]) -> Page:
-    """One table for each task; below it the costs, the queries that moved most, and notes."""
+    """Return a table for each task, with costs, queries with the largest changes, and notes."""
     rows = tuple(map(_flat, comparisons))
     groups = [(task, list(own)) for task, own in groupby(comparisons, key=lambda one: one.task)]
     return Page(
@@ -116,7 +116,7 @@ def page(comparisons: Sequence[Comparison]) -> Page:
 
 
 def table(group: Sequence[Comparison], *, title: str = "", notes: Iterable[str] = ()) -> Table:
-    """The comparisons of one task."""
+    """Return the table of the comparisons of one task."""
     texts = (baseline_row(group[0]), *map(row, group))
     return Table(
         title=title,

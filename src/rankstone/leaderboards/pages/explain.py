@@ -1,4 +1,4 @@
-"""The page of an explanation: causes by how much of the gap they close, and how far to trust it."""
+"""Page of an explanation: causes sorted by the share of the gap they close, and caveats."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rankstone.leaderboards.document import Block, Cell, Heading, Items, Page, P
 from rankstone.leaderboards.numbers import count, fixed, signed
 
 SHOWN = 10
-"""Values that are shown; the rest is counted."""
+"""Number of values that are listed; the rest is counted."""
 ALIKE = 3
-"""Causes of one value that are named; the rest is counted."""
+"""Number of causes of one value that are listed; the rest is counted."""
 HEADS = ("cause", "value", "difference", "of the gap", "")
 FIELDS = ("kind", "causes", "value", "closed", "matches", "estimated")
 
 
 def page(found: Explanation) -> Page:
-    """Return the verdict, the table of causes, what was not tried, and the facts of the record."""
+    """Return the verdict, the causes, those not tried, and the facts of the record."""
     blocks: list[Block] = [Paragraph(_sentence(found), lead=f"{found.verdict}:")]
     if found.verdict != "no gap":
         nearer = [one for one in (*found.pairs, *found.singles) if one.closed > 0]
@@ -92,7 +92,7 @@ def _names(one: Attempt) -> str:
 
 
 def _cautions(found: Explanation, shown: int) -> Iterator[str]:
-    """Yield how many causes were tried, and how likely one comes so near by chance."""
+    """Yield the number of causes tried, and the probability of such a match by chance."""
     others = len(found.singles) + len(found.pairs) - shown
     yield (
         f"{found.n_tried:,} causes tried: {len(found.unmoved):,} do not change the value;"
@@ -117,5 +117,5 @@ def _values(found: Explanation) -> Iterator[dict[str, object]]:
 
 
 def _decimals(found: Explanation) -> int:
-    """Return one decimal more than was published, four at least and six at most."""
+    """Return the published number of decimals plus one, limited to four to six."""
     return min(max(4, found.published.decimals + 1), 6)

@@ -1,4 +1,4 @@
-"""The page of a gate's judgements."""
+"""Page of a gate's judgements."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NOTE = (
 
 
 def page(judgements: Sequence[Judgement]) -> Page:
-    """The outcome and all judgements."""
+    """Return the outcome and all judgements."""
     rows = tuple(finite(one._asdict()) for one in judgements)
     return Page(
         blocks=(
@@ -67,14 +67,14 @@ def _table(judgements: Sequence[Judgement]) -> Table:
 
 
 def outcome(judgements: Sequence[Judgement]) -> str:
-    """One sentence, with the counts of the verdicts."""
+    """Return the outcome with the counts of the verdicts."""
     found = Counter(one.verdict for one in judgements)
     counts = ", ".join(f"{found[verdict]} {verdict}" for verdict in OUTCOMES if found[verdict])
     return f"{SENTENCES[exit_code(judgements)]} ({counts or 'nothing was judged'})"
 
 
 def _cells(one: Judgement) -> tuple[Cell, ...]:
-    """Return the judgement under `COLUMNS`."""
+    """Return the judgement as a row of `COLUMNS`."""
     verdict = Cell(text=f"{SIGNS[one.outcome]} {one.verdict}", mark=MARKS[one.outcome])
     ends = [UNKNOWN if end is None else fixed(end) for end in (one.low, one.high)]
     figures = (

@@ -1,7 +1,7 @@
-"""The page of a leaderboard: titled tables, with the best marked.
+"""Page of a leaderboard: tables with the best values marked.
 
-Quality is compared within one task and one set of data. Speed and memory are compared within one
-machine and number of threads: each has a table of its own.
+Quality is compared within one task and one version of its data; speed and memory within one machine
+and number of threads. Each group has a table of its own.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from rankstone.results.record import RunRecord
 def page(
     data: pd.DataFrame | Iterable[RunRecord], *, short_names: bool = False, top: int | None = None
 ) -> Page:
-    """The leaderboard of records, or of the frame that `frame.leaderboard` made of them.
+    """Return the leaderboard of records, or of their frame by `frame.leaderboard`.
 
     Args:
-        data: records, or the frame: one row per record.
-        short_names: call `dense/e5-base` just `e5-base` where no other method is called that.
-        top: only so many records of each task, the best.
+        data: Records, or their frame with one row per record.
+        short_names: Shorten `dense/e5-base` to `e5-base` if that is unique.
+        top: Number of best records to show of each task; None: all.
     """
     frame = data if isinstance(data, pd.DataFrame) else leaderboard(data)
     places = frame.groupby(["task", "data"], dropna=False).cumcount()
@@ -43,7 +43,7 @@ def page(
 
 
 def tables(frame: pd.DataFrame, *, short_names: bool = False) -> list[Table]:
-    """The tables of the frame: quality and costs of each task."""
+    """Return the tables of quality and costs of each task."""
     names = _short_names(frame) if short_names else {}
     given = row_names(list(frame["method"]), list(frame["label"]))
     named = frame.assign(
@@ -64,8 +64,9 @@ def tables(frame: pd.DataFrame, *, short_names: bool = False) -> list[Table]:
 
 
 def known_data(frame: pd.DataFrame) -> list[Any]:
-    """The column `data`. A failure before the data was opened belongs to the figures of its task,
-    where those are all of one set of data.
+    """Return the column `data`, completed for failures that occurred before the data was opened.
+
+    These get the data of the other records of their task, if these agree.
     """
     done = frame[frame["status"] == "ok"]
     found = {task: set(rows.dropna()) for task, rows in done.groupby("task")["data"]}
@@ -85,7 +86,7 @@ def _short_names(frame: pd.DataFrame) -> dict[str, str]:
 
 def _quality(task: str, rows: pd.DataFrame) -> Table:
     done, failed = rows[rows["status"] == "ok"], rows[rows["status"] != "ok"]
-    # A failure of a cell that has figures is a note; alone, it is a row.
+    # The failure of a cell that also has figures is a note, otherwise a row.
     cells = set(zip(done["method"], done["machine"], strict=True))
     stale = [(m, w) in cells for m, w in zip(failed["method"], failed["machine"], strict=True)]
     shown = pd.concat([done, failed[[not s for s in stale]]])
@@ -126,7 +127,7 @@ def _quality(task: str, rows: pd.DataFrame) -> Table:
 def _with_status(
     shown: pd.DataFrame, rows: Sequence[tuple[Cell, ...]]
 ) -> Iterator[tuple[Cell, ...]]:
-    """Yield the rows, with the status of a failed cell instead of its first figure."""
+    """Yield the rows; a failed cell has its status instead of the first figure."""
     for status, row in zip(shown["status"], rows, strict=True):
         if status == "ok":
             yield row
@@ -135,7 +136,7 @@ def _with_status(
 
 
 def _measures(rows: pd.DataFrame) -> list[str]:
-    """Measures of these rows, the headline first; another that nobody has is left out."""
+    """Return the measures of these rows, headline first, without those that no row has."""
     names = [name.removesuffix(" low") for name in rows.columns if name.endswith(" low")]
     headline = rows["headline"].iloc[0]
     present = [name for name in names if rows[name].notna().any()]
@@ -145,7 +146,7 @@ def _measures(rows: pd.DataFrame) -> list[str]:
 
 
 def _labels(rows: pd.DataFrame) -> list[str]:
-    """Return names of methods, with the machine where one was measured on several."""
+    """Return the names of methods, with the machine if a method was measured on several."""
     labels = list(rows["label"])
     return [
         f"{label} @{machine}" if labels.count(label) > 1 else label
@@ -176,7 +177,7 @@ def _without_results(done: pd.DataFrame) -> Iterator[str]:
 
 
 def _truncation(done: pd.DataFrame) -> Iterator[str]:
-    """Yield a note for the methods whose texts were truncated, one for those truncated alike."""
+    """Yield a note on truncated texts for each group of methods with the same truncation."""
     alike: dict[str, list[str]] = {}
     for row in done.to_dict("records"):
         alike.setdefault(truncated(row), []).append(row["label"])
@@ -224,7 +225,7 @@ def _efficiency(task: str, rows: pd.DataFrame) -> Table:
 
 
 def _flags(row: Mapping[Any, Any]) -> dict[str, Flag]:
-    """Column -> its flag, of the frame's columns `reused` and `unsteady`."""
+    """Return column -> flag, from the frame's columns `reused` and `unsteady`."""
     named = {"unsteady": VARIED, "reused": CACHED}
     known = {key: flag for key, flag in named.items() if is_known(row[key])}
     return {name: flag for key, flag in known.items() for name in str(row[key]).split(", ")}
@@ -243,7 +244,7 @@ def _heading(cost: Cost, unit: str) -> tuple[str, ...]:
 def _cost_column(
     cost: Cost, values: Sequence[float | None], flags: Sequence[Flag | None]
 ) -> list[Cell]:
-    """Cells of a cost; a figure that is not of this run carries its mark and is never the best."""
+    """Return the cells of a cost; a figure from an earlier run is marked and never the best."""
     texts = [
         figures.flagged(value, flag.mark if flag else "")
         for value, flag in zip(values, flags, strict=True)

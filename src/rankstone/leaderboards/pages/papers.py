@@ -1,4 +1,4 @@
-"""Pages of published tables: how much of each was reproduced, and every cell."""
+"""Pages of published tables: coverage of the reproduction, and every cell."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def page(found: Sequence[Reproduction], *, every: bool = False) -> Page:
     """Return the coverage of all tables, then the cells of each.
 
     Args:
-        every: list the cells that were not run; otherwise they are counted by reason.
+        every: List the cells that were not run, instead of counting them by reason.
     """
     measured = [one for one in found if every or coverage(one).measured]
     others = [one for one in found if one not in measured]
@@ -87,7 +87,7 @@ def _values(paper: PaperSpec, cell: PaperCell) -> dict[str, object]:
 
 
 def _not_measured(found: Sequence[Reproduction]) -> Iterator[Block]:
-    """Yield the tables of which no cell was measured, folded."""
+    """Yield the tables without a measured cell, in collapsed blocks."""
     if found:
         yield Heading(UNMEASURED)
         yield Folded(f"Cells of these {len(found)} tables", (_coverage(found, linked=True),))
@@ -99,7 +99,7 @@ def _not_measured(found: Sequence[Reproduction]) -> Iterator[Block]:
 def _coverage(
     found: Sequence[Reproduction], *, linked: bool, total: Sequence[Reproduction] | None = None
 ) -> Block:
-    """Return a row for each table, and the sums of `total`, if any."""
+    """Return a row for each table, and the sums over `total`, if given."""
     rows = [coverage(one) for one in found]
     names = [Cell(text=row.table, link=row.table if linked else "") for row in rows]
     counts = [row.counts for row in rows]
@@ -132,7 +132,7 @@ def _section(found: Reproduction, every: bool, level: int = 2) -> Iterator[Block
 
 
 def _texts(paper: PaperSpec, cell: PaperCell) -> tuple[str | Cell, ...]:
-    """Return the cell under `HEADS`."""
+    """Return the cell as a row of `HEADS`."""
     decimals = max(4, paper.digits)
     reason = f": {cell.reason}" if cell.verdict == "not run" else ""
     return (

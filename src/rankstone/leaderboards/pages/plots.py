@@ -1,4 +1,4 @@
-"""Pictures of records, as SVG; they need the extra `site`."""
+"""Plots of records as SVG; needs the extra `site`."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 
 LATENCY = BY_NAME["p95 latency"]
 NAMED = 10
-"""Methods that are all named in a plot, where there is room."""
+"""Largest number of methods that are all named in a plot."""
 WIDTH, HEIGHT = 560, 320
 """Pixels inside the axes."""
 
 
 def page(records: Sequence[RunRecord], cost: Cost) -> Page:
-    """The page that is the plot of one task.
+    """Return a page with the plot of one task.
 
-    Raises: MissingExtraError, ResultsError, where nothing can be drawn.
+    Raises:
+        MissingExtraError, ResultsError: nothing can be drawn.
     """
     require("A plot", "site", *NEEDED)
     tasks = list(dict.fromkeys(record.task.name for record in records))
@@ -48,9 +49,9 @@ def page(records: Sequence[RunRecord], cost: Cost) -> Page:
 
 
 def quality_against_cost(records: Sequence[RunRecord], cost: Cost = LATENCY) -> str:
-    """The `chart` of the records of one task as SVG.
+    """Return the `chart` of the records of one task as SVG.
 
-    Empty where fewer than two records have both figures, or nothing is installed that draws.
+    Empty if fewer than two records have both figures, or the drawing libraries are missing.
     """
     drawn = chart(records, cost) if installed(*NEEDED) else None
     if drawn is None:
@@ -62,10 +63,10 @@ def quality_against_cost(records: Sequence[RunRecord], cost: Cost = LATENCY) -> 
 
 
 def chart(records: Sequence[RunRecord], cost: Cost = LATENCY) -> LayerChart | None:
-    """The headline of one task against a cost on a logarithmic axis, with intervals.
+    """Plot the headline of one task, with intervals, against a cost on a logarithmic axis.
 
-    None where fewer than two records have both. A line joins the Pareto-optimal methods of each
-    machine and number of threads; of many methods only these are named.
+    A line joins the Pareto-optimal methods of each machine and number of threads. If there are many
+    methods, only these are named. Returns None if fewer than two records have both figures.
     """
     points, unit = _points(records, cost)
     if len(points) < 2:
@@ -92,7 +93,7 @@ def chart(records: Sequence[RunRecord], cost: Cost = LATENCY) -> LayerChart | No
 
 
 def _points(records: Sequence[RunRecord], cost: Cost) -> tuple[list[dict[str, Any]], str]:
-    """The records that have both figures, and the unit of the cost."""
+    """Return the records with both figures as chart data, and the unit of the cost."""
     optimal = pareto_optimal(cost, records)
     known = [(r, stands) for r, stands in zip(records, optimal, strict=True) if _has(r, cost)]
     unit, values = cost.in_unit([cost.of(record) for record, _ in known])
@@ -107,7 +108,7 @@ def _points(records: Sequence[RunRecord], cost: Cost) -> tuple[list[dict[str, An
 
 
 def _name(record: RunRecord, of: int) -> str:
-    """Return the method's name; of many its last part, which finds room more often."""
+    """Return the method's name, shortened to its last part if there are many."""
     return record.label or record.method.name if of <= NAMED else short_name(record)
 
 
@@ -120,5 +121,5 @@ def _quality(record: RunRecord) -> dict[str, Any]:
 
 
 def _has(record: RunRecord, cost: Cost) -> bool:
-    """Return if a logarithmic axis has a place for the record."""
+    """Return True if the record can be drawn on a logarithmic axis."""
     return record.headline is not None and (cost.of(record) or 0) > 0

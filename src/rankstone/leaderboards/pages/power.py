@@ -1,4 +1,4 @@
-"""The page of an experiment's power."""
+"""Page of a power analysis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADS = (
 
 
 def page(powers: Sequence[Power], setting: Setting) -> Page:
-    """One row for each task."""
+    """Return one row per task."""
     sought = tuple(f"queries\nfor {fixed(d)}" for d in setting.differences)
     heads = (*HEADS, *sought)
     rows = tuple(_flat(one, setting) for one in powers)

@@ -1,4 +1,4 @@
-"""The page "Does the quick suite predict the full one?", from published values."""
+"""Page "Does the quick suite predict the full one?", from published values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One page about some records: a summary, methods, tasks, conditions, figures and caveats.
+"""Report on records: summary, methods, tasks, conditions, figures and caveats.
 
-Plots are inline SVG in HTML, and files beside a page of Markdown (SVG) or LaTeX (PDF).
+Plots are inline SVG in HTML, and separate files for Markdown (SVG) and LaTeX (PDF).
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from rankstone.specs import canonical_digest
 
 BEST = ("task", "measure", "best", "mean", "95% interval", "not significantly below it",
         "costs of the best", "Pareto-optimal")  # fmt: skip
-"""Columns of the summary."""
+"""Columns of the summary table."""
 SUMMED = ("p95 latency", "index", "peak RSS", "API price")
 """Costs in the summary."""
 SHOWN = 8
-"""Faults that the summary lists."""
+"""Number of faults listed in the summary."""
 
 
 def report(
     stored: Sequence[Stored], *, baseline: str | None = None, title: str = "Retrieval report"
 ) -> Page:
-    """The page about `stored`: good records and failures, of any methods and tasks.
+    """Return the report on `stored`: successful records and failures of any methods and tasks.
 
     Args:
-        baseline: the method that others are held against; None: no comparisons.
+        baseline: Method to compare the others with; None: no comparisons.
 
-    Raises ResultsError where there is no record.
+    Raises:
+        ResultsError: there are no records.
     """
     if not stored:
         raise ResultsError("no records to report on. (rankstone run METHOD --on TASK)")
@@ -70,7 +71,7 @@ def report(
 
 
 def _summary(stored: Sequence[Stored]) -> Iterator[Block]:
-    """Yield the best method of each task, its rivals and costs, and what failed."""
+    """Yield the best method of each task with its rivals and costs, and the faults."""
     records = [record for record, _ in stored]
     methods, tasks = ({name(r): None for r in records} for name in (_method_of, _task_of))
     of = f"{count(len(methods), 'method')} on {count(len(tasks), 'task')}"
@@ -107,7 +108,7 @@ def _listed(names: Sequence[str], most: int) -> str:
 
 
 def _best(name: str, group: Sequence[Stored]) -> tuple[str, ...]:
-    """The row of a task: its best method, those not significantly below it, and costs."""
+    """Return the row of a task: best method, those not significantly below it, and costs."""
     ranked = sorted(group, key=lambda one: (-_mean(one), one[0].method.name))
     best, headline = ranked[0][0], ranked[0][0].headline
     low, high = (headline.low, headline.high) if headline else (None, None)
@@ -131,7 +132,7 @@ def _mean(stored: Stored) -> float:
 
 
 def _rivals(best: Stored, others: Sequence[Stored]) -> str:
-    """The methods that are not significantly below the best, or could not be tested."""
+    """Return the methods that are not significantly below the best, or could not be tested."""
     near = not_below({"": best}, [{"": other} for other in others], {"": 1.0})
     if near is None and others:
         return "not tested: no values per query"
@@ -285,7 +286,7 @@ def _comparisons(stored: Sequence[Stored], baseline: str) -> Iterator[Block]:
 
 
 def _incomparable(good: Mapping[Cell, Stored], baseline: str) -> Iterator[tuple[Cell, str]]:
-    """Yield the cells whose values per query cannot be paired with the baseline's, and why."""
+    """Yield the cells whose per-query values cannot be paired with the baseline's, with reasons."""
     for (method, task), one in good.items():
         than = good.get((baseline, task))
         try:
@@ -301,7 +302,7 @@ def _notes(group: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _caveats(records: Sequence[RunRecord]) -> Iterator[str]:
-    """Yield the caveats that the figures do not show."""
+    """Yield caveats that are not visible in the figures."""
     yield from [*_failed(records), *_missing(records)]
     for record in records:
         yield from _of_record(record, f"{record.method.name} on {record.task.name}")
@@ -316,7 +317,7 @@ def _failed(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def _missing(records: Sequence[RunRecord]) -> Iterator[str]:
-    """Yield the cells that were not run, and what keeps records from being compared."""
+    """Yield the cells that were not run, and the reasons why records are not comparable."""
     methods = dict.fromkeys(map(_method_of, records))
     for task in dict.fromkeys(map(_task_of, records)):
         there = {_method_of(record) for record in records if _task_of(record) == task}

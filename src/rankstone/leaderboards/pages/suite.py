@@ -1,4 +1,4 @@
-"""The page of means over a suite."""
+"""Page of means over a suite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rankstone.leaderboards.suites import COLUMNS
 
 
 def page(frame: pd.DataFrame) -> Page:
-    """The table of the frame of `rankstone.leaderboards.suites.suite_means`."""
+    """Return the table of a frame by `rankstone.leaderboards.suites.suite_means`."""
     measures = [name for name in frame.columns if name not in COLUMNS]
     names = row_names(list(frame["method"]), list(frame["label"]))
     rows = [

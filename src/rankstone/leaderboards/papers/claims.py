@@ -1,8 +1,8 @@
-"""Claims of papers as executable checks: `leaderboards/claims/*.toml` tested on stored records.
+"""Claims of papers as executable checks: `leaderboards/claims/*.toml`, tested on stored records.
 
 A claim is a relation between runs. Each of its checks is evaluated on every task of the claim, from
-stored records alone (see `rankstone.leaderboards.papers.checks`), and comes out as a value with its
-interval and the bound that the claim puts on it.
+stored records alone (see `rankstone.leaderboards.papers.checks`). The result is a value with its
+interval, which is compared with the bound that the claim states.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ UNMEASURED = "not measured"
 BOUNDS: Mapping[str, Callable[[float, float], bool]] = {
     "at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt,
 }  # fmt: skip
-"""Keys of bounds, and how a value keeps them."""
+"""Key of a bound -> comparison that a value has to satisfy."""
 ACROSS = ("difference", "share", "ratio", "widening")
-"""Kinds of check that compare values and no documents, and so runs of two tasks as well."""
+"""Kinds of check that compare values, not documents, so that the runs may be of two tasks."""
 
 
 class CheckSpec(Spec):
@@ -46,20 +46,20 @@ class CheckSpec(Spec):
     kind: str
     """A key of `rankstone.leaderboards.papers.checks.CHECKS`."""
     of: str
-    """The method that the claim speaks of."""
+    """Method that the claim is about."""
     than: str | None = None
-    """The method that it is compared with."""
+    """Method that it is compared with."""
     truth: str | None = None
-    """The exact method that both approximate."""
+    """Exact method that both approximate."""
     measure: str | None = None
     figure: str | None = None
     k: int | None = Field(default=None, ge=1)
     at: int | None = Field(default=None, ge=1)
     level: float | None = Field(default=None, gt=0, le=1)
     reported: str = ""
-    """Finding of the paper, as it states it."""
+    """Finding as stated in the paper."""
     than_measure: str | None = None
-    """The measure of `than`, if another: one at equal cost, say."""
+    """Measure of `than`, if different, such as one at equal cost."""
     unseen: bool = False
     """Only queries whose relevant documents are not relevant in training."""
     at_least: float | None = None
@@ -69,22 +69,22 @@ class CheckSpec(Spec):
     below: float | None = None
     """The same, without equality."""
     tasks: tuple[str, ...] = ()
-    """Only these of the claim's tasks."""
+    """Subset of the claim's tasks; empty: all."""
     than_on: str | None = None
-    """The task that `than` was run on, if another: one of the same queries. Of a `widening` the
+    """Task that `than` was run on, if different: one with the same queries. For a `widening`, the
     task on which both were run before."""
     folds: int | None = Field(default=None, ge=2)
-    """The runs are of so many folds of the task, whose queries count together."""
+    """Number of folds of the task that were run; their queries are pooled."""
 
     def tasks_of(self, role: str, task: str) -> list[str]:
-        """The tasks that the runs of `role` are of, where the check is made on `task`."""
+        """Return the tasks of the runs of `role`, for the check on `task`."""
         before = "than" if self.kind != "widening" else "_before"
         on, k = self.than_on or task if role.endswith(before) else task, self.folds
         return [on] if k is None else [f"{on}@fold{number}of{k}" for number in range(1, k + 1)]
 
     @property
     def methods(self) -> dict[str, str]:
-        """Role -> full name of the method whose run it needs."""
+        """Role -> full name of the method whose run is needed."""
         truth = None if self.truth == JUDGED else self.truth
         roles = {"of": self.of, "than": self.than, "truth": truth}
         if self.kind == "widening":
@@ -119,31 +119,31 @@ class CheckSpec(Spec):
 
     @property
     def bound(self) -> tuple[str, float]:
-        """The key of the bound, and the bound."""
+        """Key and value of the bound."""
         ((name, value),) = self._bounds.items()
         return name, value
 
     def keeps(self, value: float) -> bool:
-        """Return if `value` lies on the right side of the bound."""
+        """Return True if `value` satisfies the bound."""
         name, bound = self.bound
         return bool(BOUNDS[name](value, bound))
 
 
 class ClaimSpec(Spec):
-    """One claim: the content of `leaderboards/claims/<name>.toml`."""
+    """One claim, from `leaderboards/claims/<name>.toml`."""
 
     name: str
     statement: str
-    """Statement of the paper, in a sentence."""
+    """Statement of the paper in one sentence."""
     source: str
-    """Authors, venue, where in the paper."""
+    """Authors, venue, location in the paper."""
     tasks: tuple[str, ...] = ()
     differs: str = ""
     """Differences between this test and the paper's own; empty: the setting is the paper's."""
     control: bool = False
-    """A control of our own, which no paper claims."""
+    """True for a control experiment that no paper claims."""
     untestable: str = ""
-    """Reason why nobody can test it with public weights; it then has no checks."""
+    """Reason why the claim cannot be tested with public weights; it then has no checks."""
     checks: tuple[CheckSpec, ...] = ()
 
     DOCUMENTATION = frozenset({"statement", "source", "differs", "control"})
@@ -163,11 +163,11 @@ class ClaimSpec(Spec):
         return self
 
     def pairs(self) -> list[tuple[CheckSpec, str]]:
-        """Every check with each task that it is made on."""
+        """Return every check with each of its tasks."""
         return [(check, task) for check in self.checks for task in check.tasks or self.tasks]
 
     def cells(self) -> list[tuple[str, str]]:
-        """(method, task) of every run that the checks need, each once."""
+        """Return the distinct (method, task) of all runs that the checks need."""
         found = [
             (method, on)
             for check, task in self.pairs()
@@ -188,7 +188,7 @@ class Finding(NamedTuple):
 
     @property
     def verdict(self) -> Verdict:
-        """The side of the bound that the whole interval lies on; inconclusive if on both."""
+        """Verdict by the position of the interval; inconclusive if the bound lies inside."""
         value = self.value
         if value is None:
             return "not tested"
@@ -206,36 +206,37 @@ class Result(NamedTuple):
     claim: ClaimSpec
     findings: list[Finding]
     seconds: float | None = None
-    """Wall seconds of its runs and of all trainings behind them; None where one is not known."""
+    """Wall time of its runs and all their trainings; None if one is unknown."""
 
     @property
     def verdict(self) -> Verdict:
-        """It holds where every check does, on every task; one that fails is enough against it."""
+        """Verdict over all findings: a claim holds if every check holds on every task, and does not
+        hold if one check does not."""
         found = {finding.verdict for finding in self.findings} or {"not tested"}
         order: tuple[Verdict, ...] = ("does not hold", "not tested", "inconclusive", "holds")
         return next(verdict for verdict in order if verdict in found)
 
     @property
     def reason(self) -> str:
-        """Reason why it is not tested."""
+        """Reason why the claim is not tested."""
         reasons = dict.fromkeys(finding.reason for finding in self.findings if finding.reason)
         return self.claim.untestable or "; ".join(reasons)
 
 
 def evaluate_claim(claim: ClaimSpec, records: Found, relevant: Relevant = unopened) -> Result:
-    """Every check of `claim` on every task, from `records` and what is judged relevant."""
+    """Evaluate every check of `claim` on every task, from `records` and relevance judgements."""
     findings = [_finding(check, task, records, relevant) for check, task in claim.pairs()]
     runs = [records[cell][0] for cell in claim.cells() if cell in records]
     return Result(claim, findings, seconds(runs) if len(runs) == len(claim.cells()) else None)
 
 
 def untested(claim: ClaimSpec, reason: str) -> Result:
-    """Return `claim` with the reason why none of its checks was made."""
+    """Return the result of a claim without evaluated checks, with the reason."""
     return Result(claim, [Finding(check, task, None, reason) for check, task in claim.pairs()])
 
 
 def seconds(runs: Sequence[RunRecord]) -> float | None:
-    """Return the wall seconds of the runs, with trainings that earlier runs had done."""
+    """Return the wall time of the runs, plus that of trainings reused from earlier runs."""
     walls = [run.profile.wall_s if run.profile else None for run in runs]
     known = [wall for wall in walls if wall is not None]
     trainings = [training for run in runs for training in run.training]

@@ -1,4 +1,4 @@
-"""Values that others published for the methods defined here: `leaderboards/published.csv`."""
+"""Published values of the methods defined here: `leaderboards/published.csv`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Published(NamedTuple):
     """One published value.
 
     Attributes:
-        method: the full name of ours that it belongs to.
-        task: the full name of our task; empty where we have none, or it is unknown.
-        dataset: the data set and split as the source has them.
-        measure: our name of the measure; the source's where we have none.
-        value: as printed, a fraction of 1 unless it says otherwise.
-        source: where it was read, and which variant it is there.
-        confidence: `high`, `medium` or `low`: how sure the reading is.
+        method: Full name of the method defined here.
+        task: Full name of the task defined here; empty if there is none, or if it is unknown.
+        dataset: Data set and split as named by the source.
+        measure: Name of the measure; the source's if it is not defined here.
+        value: Value as printed, a fraction unless stated otherwise.
+        source: Publication, and the variant of the method in it.
+        confidence: `high`, `medium` or `low`: confidence that the value was read correctly.
     """
 
     method: str
@@ -35,9 +35,10 @@ class Published(NamedTuple):
 
 
 def read_published(path: Path) -> list[Published]:
-    """Return all rows of the file; none where there is no file.
+    """Return all rows of the file; none if it does not exist.
 
-    Raises DefinitionError where the columns are others.
+    Raises:
+        DefinitionError: the columns are wrong.
     """
     if not path.is_file():
         return []

@@ -1,4 +1,4 @@
-"""Agreement of a few collections with a whole suite, over published values of many methods."""
+"""Rank agreement of a few collections with a whole suite, over published values of methods."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rankstone.leaderboards.papers.rank_agreement import Agreement, agreement, s
 from rankstone.leaderboards.papers.tables import PaperSpec, RowSpec
 
 CLOSE = 0.02
-"""Methods whose means differ by less are close: what one wants to tell apart."""
+"""Methods whose means differ by less count as close."""
 EXTERNAL = ", external"
-"""End of the name of a row whose values MTEB took from the model's authors."""
+"""Suffix of rows whose values MTEB took from the model's authors."""
 
 
 class Systems(NamedTuple):
@@ -33,28 +33,28 @@ class Systems(NamedTuple):
 
 
 class Quick(NamedTuple):
-    """A quick suite against the full one."""
+    """Comparison of a quick suite with the full one."""
 
     tasks: tuple[str, ...]
     full: Agreement
-    """With the mean of all tasks, which holds the quick ones."""
+    """Agreement with the mean of all tasks, the quick ones included."""
     rest: Agreement
-    """With the mean of the tasks that are not quick."""
+    """Agreement with the mean of the other tasks."""
     better: float
-    """Share of the choices of as many tasks whose tau-b with the rest is higher."""
+    """Fraction of choices of the same number of tasks with a higher tau-b with their rest."""
     in_order: float
-    """Share of the pairs of methods that the quick suite puts in the order of the full mean."""
+    """Fraction of pairs of methods that the quick suite orders as the full mean does."""
     close_in_order: float
-    """The same of the pairs that are `CLOSE`."""
+    """The same for pairs closer than `CLOSE`."""
 
 
 def systems(
     papers: Mapping[str, PaperSpec], tasks: Sequence[str], measure: str = "nDCG@10"
 ) -> Systems:
-    """Return the systems of `papers` that have a value on each of `tasks`, each once.
+    """Return the distinct systems of `papers` that have a value on each of `tasks`.
 
-    Rows of one table, method and name are one system. Of the systems of one method of ours the
-    first counts, and of equal values, which are quoted, too.
+    Rows of one table with the same method and name are one system. Only the first system of each
+    method defined here counts, and only the first with equal values, which are quotations.
     """
     found: dict[object, tuple[str, tuple[float, ...]]] = {}
     for name, values, method in _complete(papers, tasks, measure):
@@ -82,10 +82,10 @@ def _plain(row: RowSpec) -> str:
 
 
 def quick(found: Systems, tasks: Sequence[str], choices: Floats) -> Quick:
-    """Return how the mean of some of the tasks ranks the systems.
+    """Compare the ranking of the systems by the mean of some tasks with that by all tasks.
 
     Args:
-        choices: tau-b of all choices of as many tasks, of `of_choices`.
+        choices: tau-b of all choices of the same number of tasks, from `of_choices`.
     """
     fast, full = found.mean(tasks), found.mean(found.tasks)
     rest = agreement(fast, found.mean(_others(found, tasks)))

@@ -1,4 +1,4 @@
-"""A published value as it was given: a number with its rounding, or a cell of a paper's table."""
+"""Published values given by the user: a number with its rounding, or a cell of a paper's table."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from rankstone.results.record import RunRecord
 
 
 def stated(given: str | float) -> Published | None:
-    """Return the number that `given` is, with half a unit of its last decimal; None if it is none.
+    """Parse `given` as a number, with half a unit of its last decimal as tolerance; None if it
+    is not a number.
 
-    Above 1 it is read as a percentage.
+    Values above 1 are read as percentages.
     """
     try:
         number = Decimal(str(given))
@@ -34,9 +35,10 @@ def stated(given: str | float) -> Published | None:
 def of_table(given: str, papers: Iterable[PaperSpec], record: RunRecord, measure: str) -> Published:
     """Return the value of `TABLE`, a table's name or a part of it, or of `TABLE:ROW`.
 
-    A row that is named may be of any method; otherwise it is the row of the record's method.
+    A named row may belong to any method; otherwise the row of the record's method is used.
 
-    Raises: DefinitionError, where no row, or rows of different values match.
+    Raises:
+        DefinitionError: no row matches, or rows with different values do.
     """
     table, _, row = given.partition(":")
     every = list(papers)

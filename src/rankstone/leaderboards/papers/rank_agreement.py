@@ -1,8 +1,9 @@
 """Agreement of two rankings of the same methods: Kendall's tau-b and Spearman's rho.
 
-Intervals are percentiles over resamples of the methods. A resample is how often each method is
-drawn; with the signs S of the differences of all pairs, tau-b (Kendall, Biometrika 33, 1945) is a
-ratio of quadratic forms of these numbers w, and S w / 2 are the mid-ranks less their mean.
+Intervals are percentiles over bootstrap resamples of the methods. A resample is given by the counts
+w of each method. With the matrix S of the signs of all pairwise differences, tau-b (Kendall,
+Biometrika 33, 1945) is a ratio of quadratic forms of w, and S w / 2 are the mid-ranks minus their
+mean.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Estimate(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """Agreement of two scores of the same methods."""
+    """Rank agreement of two scores of the same methods."""
 
     n: int
     tau: Estimate
@@ -43,7 +44,7 @@ def agreement(one: Floats, other: Floats) -> Agreement:
 
 
 def tau_b(one: Floats, other: Floats, draws: Floats) -> Floats:
-    """Return (n_draws,) Kendall's tau-b, each method counted `draws` (n_draws, n_methods) times."""
+    """Return (n_draws,) Kendall's tau-b, with method counts `draws` (n_draws, n_methods)."""
     a, b = signs(one), signs(other)
     ab, aa, bb = (np.einsum("ri,ri->r", draws @ m, draws) for m in (a * b, a * a, b * b))
     with np.errstate(invalid="ignore"):
@@ -51,7 +52,7 @@ def tau_b(one: Floats, other: Floats, draws: Floats) -> Floats:
 
 
 def spearman(one: Floats, other: Floats, draws: Floats) -> Floats:
-    """Return (n_draws,) Spearman's rho, as `tau_b`."""
+    """Return (n_draws,) Spearman's rho; arguments as for `tau_b`."""
     a, b = (draws @ signs(values).T for values in (one, other))
     with np.errstate(invalid="ignore"):
         return np.asarray(
@@ -60,7 +61,7 @@ def spearman(one: Floats, other: Floats, draws: Floats) -> Floats:
 
 
 def signs(values: Floats) -> Floats:
-    """Return (n, n) the signs of the differences of all pairs."""
+    """Return the (n, n) signs of all pairwise differences."""
     return np.asarray(np.sign(values[:, None] - values[None, :]))
 
 

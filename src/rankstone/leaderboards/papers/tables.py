@@ -1,8 +1,8 @@
-"""Published tables as definitions, `leaderboards/papers/*.toml`, and what records say of each cell.
+"""Published tables, `leaderboards/papers/*.toml`, and their comparison with records.
 
-A table is rows of one method and one measure, with the value that was published for each task. A
-cell that was measured here is within the table's tolerance, above it or below it: a score too high
-is as suspicious as one too low. The rest was not run, for a stated reason.
+Each row of a table has one method and one measure, with the published value for each task. A
+measured cell is within the table's tolerance, above or below it: a score too high is as suspicious
+as one too low. The other cells were not run, for a stated reason.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from rankstone.strict import Spec
 
 Verdict = Literal["within", "above", "below", "not run"]
 WIDEST = 0.01
-"""The widest tolerance of a fraction: one that hides a point of nDCG tests nothing."""
+"""Largest tolerance of a fraction; a larger one would hide a difference of one nDCG point."""
 WIDEST_SHARE = 0.1
-"""The widest tolerance of a count, as a share of the smallest value in the row."""
+"""Largest tolerance of a count, as a fraction of the smallest value in the row."""
 SLACK = 1e-9
-"""A value exactly at the tolerance is within it, whatever binary fractions make of both."""
+"""Rounding slack, so that a value exactly at the tolerance is within it."""
 SCORED = "runs/"
-"""Files scored by `rankstone score`: they have no definition and cannot be run."""
+"""Prefix of run files scored by `rankstone score`, which have no definition and cannot be run."""
 
 
 class RowSpec(Spec):
     """One method and one measure: a table `[[rows]]`."""
 
     row: str
-    """As the source calls it."""
+    """Name in the source."""
     method: str | None = None
-    """Full name of ours; none where we have no such method."""
+    """Full name of the method defined here, if there is one."""
     measure: str
-    """Our name of it; the source's where we have none."""
+    """Name of the measure; the source's if it is not defined here."""
     expected: dict[str, float] = Field(default_factory=dict)
-    """Task or suite -> the published value."""
+    """Task or suite -> published value."""
     elsewhere: dict[str, float] = Field(default_factory=dict)
-    """The same on data that no task of ours is, by the source's name."""
+    """Name in the source -> published value, for data without a task defined here."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Instead of the table's."""
+    """Overrides the table's tolerance."""
     confidence: Literal["high", "medium", "low"] = "high"
-    """Certainty of the reading of the source."""
+    """Confidence that the source was read correctly."""
     note: str = ""
 
     DOCUMENTATION = frozenset({"note", "confidence"})
@@ -69,24 +69,24 @@ class RowSpec(Spec):
         return self.row, self.measure, self.method or "", self.confidence
 
     def widest(self) -> float:
-        """The widest tolerance under which comparing still says something."""
+        """Return the largest tolerance at which a comparison is still informative."""
         values = [*self.expected.values(), *self.elsewhere.values()]
         return WIDEST if max(values) <= 1 else WIDEST_SHARE * min(values)
 
 
 class PaperSpec(Spec):
-    """One published table: the content of `leaderboards/papers/<name>.toml`."""
+    """One published table, from `leaderboards/papers/<name>.toml`."""
 
     name: str
     title: str
     source: str
-    """The paper or page, and the table in it."""
+    """Paper or page, and the table in it."""
     tolerance: float = Field(gt=0)
     """Largest distance from the published value that counts as the same result."""
     because: str
     """Reason for the tolerance."""
     digits: int = Field(default=4, ge=0, le=6)
-    """Decimals that the source prints."""
+    """Number of decimals in the source."""
     note: str = ""
     rows: tuple[RowSpec, ...] = Field(min_length=1)
 
@@ -97,7 +97,7 @@ class PaperSpec(Spec):
 
     @property
     def tasks(self) -> set[str]:
-        """Tasks and suites of ours that it has values of."""
+        """Tasks and suites defined here that it has values for."""
         return {name for row in self.rows for name in row.expected}
 
     @model_validator(mode="after")
@@ -117,14 +117,14 @@ class PaperSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """Definitions, and the data that is available."""
+    """Definitions, and the available data."""
 
     methods: Mapping[str, str]
     """Full name -> digest of its definition."""
     tasks: Mapping[str, str]
     """Full name -> digest of its definition."""
     on: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """Method and task -> digest of the definition on that task, where it states such parameters."""
+    """(method, task) -> digest of the definition on that task, if parameters depend on it."""
     suites: Mapping[str, SuiteSpec] = field(default_factory=dict)
     unreleased: frozenset[str] = frozenset()
     """Methods whose weights were never released."""
@@ -155,7 +155,7 @@ class Known:
         )
 
     def members(self, name: str) -> tuple[str, ...]:
-        """The tasks that a task or a suite stands for."""
+        """Return the tasks of a suite, or the task itself."""
         return self.suites[name].tasks if name in self.suites else (name,)
 
     def here(self, name: str) -> bool:
@@ -163,22 +163,22 @@ class Known:
 
 
 class PaperCell(NamedTuple):
-    """One published value, and what was measured of it."""
+    """One published value, and its measured counterpart."""
 
     row: RowSpec
     task: str
-    """Full name of our task, or the source's name of the data."""
+    """Full name of the task defined here, or the source's name of the data."""
     expected: float
     tolerance: float
     measured: float | None = None
     runs: Mapping[str, Mapping[str, Any]] = {}
-    """Task -> which run it was measured in."""
+    """Task -> identity of the run it was measured in."""
     reason: str = ""
     """Reason why it was not run."""
     ours: bool = False
-    """True where both the method and the task are defined here."""
+    """True if both the method and the task are defined here."""
     here: bool = False
-    """True where the data was available."""
+    """True if the data was available."""
 
     @property
     def difference(self) -> float | None:
@@ -190,7 +190,7 @@ class PaperCell(NamedTuple):
 
 
 class Reproduction(NamedTuple):
-    """A table and all its cells."""
+    """Table and all its cells."""
 
     paper: PaperSpec
     cells: list[PaperCell]
@@ -201,12 +201,12 @@ class Reproduction(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """Reproduced part of a table, in cells."""
+    """Numbers of reproduced cells of a table."""
 
     table: str
     defined: int
     ours: int
-    """With a method and a task of ours."""
+    """Cells whose method and task are defined here."""
     here: int
     """Cells of `ours` whose data is available."""
     measured: int
@@ -216,7 +216,7 @@ class Coverage(NamedTuple):
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """The numbers, without the name."""
+        """The numbers without the table's name."""
         return tuple(value for value in self if isinstance(value, int))
 
 
@@ -228,7 +228,7 @@ def judge(difference: float, tolerance: float) -> Verdict:
 
 
 def needed(paper: PaperSpec, known: Known) -> list[tuple[str, str]]:
-    """(method, task) of every run that the table needs and that could be made, each once."""
+    """Return the distinct (method, task) of all runs that the table needs and that can be made."""
     return list(
         dict.fromkeys(
             (row.method, task)
@@ -241,7 +241,7 @@ def needed(paper: PaperSpec, known: Known) -> list[tuple[str, str]]:
 
 
 def refuse_unknown_tasks(paper: PaperSpec, known: Known) -> None:
-    """DefinitionError where the table expects values on tasks that are not defined."""
+    """Raise DefinitionError if the table expects values on undefined tasks."""
     names = [*known.tasks, *known.suites]
     for row in paper.rows:
         for name in row.expected:
@@ -254,7 +254,7 @@ def refuse_unknown_tasks(paper: PaperSpec, known: Known) -> None:
 
 
 def reproduce_table(paper: PaperSpec, records: Found, known: Known) -> Reproduction:
-    """Every cell of `paper`, from `records`."""
+    """Compare every cell of `paper` with `records`."""
     return Reproduction(
         paper, [cell for row in paper.rows for cell in _row(paper, row, records, known)]
     )
@@ -295,7 +295,7 @@ def _measured(cell: PaperCell, method: str, records: Found, known: Known) -> Pap
 
 
 def _fault(record: RunRecord | None, method: str, task: str, cell: PaperCell, known: Known) -> str:
-    """Return the reason why `record` has no value for the cell; empty where it has one."""
+    """Return the reason why `record` has no value for the cell; empty if it has one."""
     mend = f"rankstone run {method} --on {task}"
     if record is None:
         if method.startswith(SCORED):

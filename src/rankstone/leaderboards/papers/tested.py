@@ -1,7 +1,7 @@
-"""Results of claims and paper tables, kept as JSON beside their definitions.
+"""Results of claims and paper tables, stored as JSON beside their definitions.
 
-Each result has the digest of the definition that it is of, and pages are rendered from both; a
-definition that was changed since makes its results stale.
+Each result contains the digest of its definition, and pages are rendered from both. Results become
+stale if the definition changes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TABLES_AGAIN = "rankstone reproduce --missing skip -o leaderboards/papers.md"
 
 
 def as_tested(known: Mapping[str, SpecT], name: str, digest: str, what: str, mend: str) -> SpecT:
-    """Return the definition `name`; ResultsError where it is not the one that was tested."""
+    """Return the definition `name`; ResultsError if it has changed since it was tested."""
     spec: Spec | None = known.get(name)
     if spec is None or spec.digest() != digest:
         raise ResultsError(
@@ -32,11 +32,11 @@ def as_tested(known: Mapping[str, SpecT], name: str, digest: str, what: str, men
 
 
 def claims_to_json(results: Iterable[Result], records: Found, others: str = "[]") -> str:
-    """Return the findings and the runs that they are of; `claims_from_json` reads them again.
+    """Serialise the findings and the identities of their runs; the inverse is `claims_from_json`.
 
     Args:
-        others: Such a text, of which the claims that are not among `results` stay, and measured
-            ones where `results` has the same claim without a value: this machine lacks its runs.
+        others: Earlier JSON to update. Claims that are not among `results` are kept, and so are
+            measured ones whose new result has no value because this machine lacks the runs.
     """
     bodies = {body["claim"]: body for body in json.loads(others)}
     for body in claims_body(results, records):
@@ -72,7 +72,7 @@ def claims_body(results: Iterable[Result], records: Found) -> list[dict[str, Any
 
 
 def claims_from_json(text: str, claims: Mapping[str, ClaimSpec]) -> list[Result]:
-    """Return the results again; ResultsError where a claim was changed since it was tested."""
+    """Parse the results; ResultsError if a claim has changed since it was tested."""
     results = []
     for body in json.loads(text):
         claim = as_tested(claims, body["claim"], body["digest"], "Claim", CLAIMS_AGAIN)
@@ -97,7 +97,7 @@ def _finding(claim: ClaimSpec, found: dict[str, Any]) -> Finding:
 
 
 def tables_to_json(found: Iterable[Reproduction]) -> str:
-    """Return the findings and the runs that they are of; `tables_from_json` reads them again."""
+    """Serialise the cells and the identities of their runs; the inverse is `tables_from_json`."""
     tables = []
     for body in tables_body(found):
         rows = ",\n  ".join(map(_dump, body["rows"]))
@@ -143,7 +143,7 @@ def _plain_row(found: Reproduction, row: RowSpec) -> dict[str, Any]:
 
 
 def tables_from_json(text: str, papers: Mapping[str, PaperSpec]) -> list[Reproduction]:
-    """Return the reproductions again; ResultsError where a table was changed since."""
+    """Parse the reproductions; ResultsError if a table has changed since."""
     try:
         return [_again(body, papers) for body in json.loads(text)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""The run of a record under the rules of another tool."""
+"""Scores of a record's run under the rules of another tool."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rankstone.results.record import RunRecord
 
 
 def comparison_page(record: RunRecord, tool: str, rows: Sequence[Comparison]) -> Page:
-    """Return both numbers of each measure, with the rules from which their difference follows."""
+    """Return both numbers of each measure, with the rules that cause their difference."""
     theirs = TOOLS[tool]
     notes = list(_notes(record, theirs))
     shown: Block = Items((f"{tool} computes none of the record's measures",))

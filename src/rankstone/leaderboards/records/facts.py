@@ -14,17 +14,17 @@ from rankstone.results.record import Environment, RunRecord, Training
 CURVE = ("step", "training loss", "held-out loss")
 CURVE_POINTS = 12
 SHORT = 12
-"""Digits of a digest that are shown."""
+"""Number of digits shown of a digest."""
 Row = tuple[str, Any]
 
 
 def section(title: str, rows: Iterable[Row]) -> tuple[Block, ...]:
-    """Return names and values in two columns, without those that are empty or unknown."""
+    """Return a table of names and values, without empty or unknown ones."""
     return Heading(title), table(("name", "value"), facts(rows), headless=True)
 
 
 def facts(rows: Iterable[Row]) -> list[tuple[str, str]]:
-    """Return names and texts of the values that are neither empty nor unknown."""
+    """Return the names and texts of values that are neither empty nor unknown."""
     return [
         (name.replace("_", " "), value_text(value))
         for name, value in rows
@@ -63,7 +63,7 @@ def method_rows(record: RunRecord) -> Iterator[Row]:
 
 
 def training_rows(training: Training) -> Iterator[Row]:
-    """Yield the facts of a training by a recipe, without its curves."""
+    """Yield the facts of a training, without its curves."""
     best = "" if training.best_step is None else f", weights of step {training.best_step:,} kept"
     yield "steps", f"{training.steps:,}{best}"
     held_out = f", {training.held_out_queries:,} held out" if training.held_out_queries else ""
@@ -87,7 +87,7 @@ def training_rows(training: Training) -> Iterator[Row]:
 
 
 def curve_rows(training: Training) -> Iterator[tuple[str, str, str]]:
-    """Yield about a dozen points of the loss, and all on held-out queries."""
+    """Yield about a dozen points of the training loss, and all of the held-out loss."""
     loss, held_out = dict(training.loss), dict(training.held_out)
     thin = [*loss][:: max(1, len(loss) // CURVE_POINTS)]
     for step in sorted({*thin, *[*loss][-1:], *held_out}):
@@ -99,7 +99,7 @@ def _loss(value: float | None) -> str:
 
 
 def _flat(described: Mapping[str, Any], above: str = "") -> Iterator[Row]:
-    """Nested descriptions line by line, `member 2: model`; digests of files by their start."""
+    """Flatten nested descriptions to names such as `member 2: model`; digests are shortened."""
     for name, value in described.items():
         if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
             for number, part in enumerate(value, 1):
@@ -113,7 +113,7 @@ def _flat(described: Mapping[str, Any], above: str = "") -> Iterator[Row]:
 
 
 def truncation_rows(record: RunRecord) -> list[list[str]]:
-    """Return for each role the shares of its texts and tokens that were truncated."""
+    """Return the fractions of truncated texts and tokens of each role."""
     return [
         [role, share_text(cut.texts_cut, cut.texts), share_text(cut.tokens_cut, cut.tokens)]
         for role, cut in record.truncation.items()
@@ -125,7 +125,7 @@ def share_text(part: int, whole: int) -> str:
 
 
 def gpu_text(here: Environment) -> str:
-    """Return the GPU, and the device that methods were given where there was a choice."""
+    """Return the GPU, and the selected device if there was a choice."""
     chosen = here.device if here.gpu or here.device != "cpu" else None
     return ", ".join(filter(None, (here.gpu, chosen and f"device {chosen}")))
 

@@ -1,4 +1,4 @@
-"""The list of stored records, failures and unreadable files included."""
+"""List of stored records, failures and unreadable files included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRIORITIES = {"file": 3, "finished": 2, "machine": 1}
 
 
 def page(every: Sequence[Stored | ResultsError]) -> Page:
-    """Return one row per record, and the reason why a file could not be read as one."""
+    """Return one row per record, and the errors of unreadable files."""
     rows = [_row(*read) for read in every if not isinstance(read, ResultsError)]
     faults = tuple(str(read) for read in every if isinstance(read, ResultsError))
     shown = table(FIELDS, [tuple(row.values()) for row in rows], priorities=PRIORITIES)

@@ -1,4 +1,4 @@
-"""The page of one record."""
+"""Page of one record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rankstone.results.serialise import to_json
 
 
 def page(record: RunRecord) -> Page:
-    """Return every section of `record` that is not empty; `–` marks what is unknown."""
+    """Return all non-empty sections of `record`; unknown values are shown as `–`."""
     blocks: list[Block] = []
     if record.error is not None:
         blocks += section("error", [(record.error.kind, record.error.message)])

@@ -1,4 +1,4 @@
-"""The costs of a record: latency, load, phases and memory."""
+"""Costs of a record: latency, load, phases and memory."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def _latency(record: RunRecord, latency: Latency) -> Table:
 
 
 def latency_rows(record: RunRecord, latency: Latency) -> list[list[str]]:
-    """Return the percentiles in milliseconds: a row of heads, then for each part one of figures,
-    and one of their intervals where these are known."""
+    """Return the percentiles in milliseconds: a row of heads, then for each part a row of figures
+    and, if known, a row of their intervals."""
     varied = unsteady_parts(record)
     rows = [["ms", *(name.removesuffix("_ms") for name in POINTS)]]
     for name in PARTS:
@@ -72,7 +72,7 @@ def latency_rows(record: RunRecord, latency: Latency) -> list[list[str]]:
 
 
 def latency_notes(latency: Latency) -> Iterator[str]:
-    """Yield how the latencies were measured, and which percentiles their number does not permit."""
+    """Yield notes on how the latencies were measured, and on missing percentiles."""
     of = f" latencies of {count(latency.queries, 'query', 'queries')}," if latency.queries else ""
     yield (
         f"{latency.n:,}{of or ' queries'} one at a time after"
@@ -96,7 +96,7 @@ def latency_notes(latency: Latency) -> Iterator[str]:
 
 
 def _phases(profile: Profile) -> Table:
-    """Return the table of phases, without columns that no phase has."""
+    """Return the table of phases, without empty columns."""
     phases = profile.phases.values()
     columns = {
         "phase": [name.replace("_", " ") for name in profile.phases],
@@ -119,12 +119,12 @@ def _phases(profile: Profile) -> Table:
 
 
 def phase_mark(phase: Phase) -> str:
-    """Return the mark of a phase whose cost is that of the run that filled the cache."""
+    """Return the mark of a phase whose cost is that of the run that filled the cache, if it is."""
     return REUSED if phase.from_cache else ""
 
 
 def time_note(profile: Profile) -> str:
-    """Return the seconds of this run, which exclude those of phases read from a cache."""
+    """Return a note on the seconds of this run, without phases read from a cache."""
     note = f"{significant(profile.own_seconds)} s in this run; phases do not overlap"
     if not any(phase.from_cache for phase in profile.phases.values()):
         return note

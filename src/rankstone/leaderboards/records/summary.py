@@ -1,4 +1,4 @@
-"""The summary of one record: its status and figures, and their origin."""
+"""Summary of one record: status, figures and provenance."""
 
 from __future__ import annotations
 
@@ -66,6 +66,6 @@ def _costs(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def flag_notes(record: RunRecord) -> list[str]:
-    """Return the meaning of the marks behind the record's costs."""
+    """Return the explanations of the marks on the record's costs."""
     flags = (cost.flag(record) for cost in COSTS if cost.of(record) is not None)
     return list(dict.fromkeys(flag.note for flag in flags if flag is not None))

@@ -1,4 +1,4 @@
-"""The pages of many methods: means over tasks, all results, the data sets, and each data set."""
+"""Pages of many methods: means over tasks, all results, the data sets, and each data set."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rankstone.leaderboards.site.vega import Plot, plotted
 from rankstone.leaderboards.site.views import Ranked, View, Views, groups
 
 NAMED = 8
-"""Pareto-optimal methods that a caption names."""
+"""Largest number of Pareto-optimal methods named in a caption."""
 LACKING = 12
-"""Methods without a mean that a page names."""
+"""Largest number of methods without a mean that a page lists."""
 
 
 def index_page(site: Site, views: Views) -> str:
@@ -32,7 +32,7 @@ def mean_page(site: Site, views: Views, view: View) -> str:
 
 
 def _decision(site: Site, views: Views, view: View, page: str) -> str:
-    """Quality against a cost that the reader chooses, and a table beside it."""
+    """Return a page with quality against a selectable cost, and a table."""
     plots = list(fronts(site, view, "home"))
     failed = [entry for entry in site.entries if not entry.ok]
     have = {row.entry.cell for row in view.rows}
@@ -72,7 +72,7 @@ def _sweeps(site: Site, view: View) -> Iterator[tuple[int, str, str]]:
 
 
 def _notes(view: View) -> Iterator[str]:
-    """Remarks that the table needs to be read correctly."""
+    """Yield remarks that are needed to interpret the table."""
     yield from _untested(view)
     if view.is_mean:
         yield (
@@ -99,13 +99,13 @@ def _untested(view: View) -> Iterator[str]:
 
 
 def matrix_page(site: Site, views: Views) -> str:
-    """Every method on every data set."""
+    """Return the page with the results of every method on every data set."""
     table = tables.matrix(site, views)
     return render("matrix.html", "matrix.html", site=site, table=table)
 
 
 def datasets_page(site: Site, views: Views) -> str:
-    """Small multiples: quality against latency on every data set."""
+    """Return the page with small plots of quality against latency for every data set."""
     panels = [_panel(site, board, views.boards[board.name]) for board in site.boards]
     return render("datasets.html", "datasets.html", site=site, panels=panels)
 
@@ -151,7 +151,7 @@ def board_page(
 
 
 def defined_pages(site: Site) -> Iterator[tuple[str, str]]:
-    """Yield the path and the text of the page of each defined board."""
+    """Yield path and text of the page of each leaderboard defined in the workspace."""
     pages = {board.task: board.page for board in site.boards}
     for name, page in site.defined.items():
         parts = [(table, pages[table.title]) for table in page.tables]
@@ -160,16 +160,15 @@ def defined_pages(site: Site) -> Iterator[tuple[str, str]]:
 
 
 def environment(rows: Sequence[Ranked]) -> str:
-    """The hardware on which the methods of a group were measured."""
+    """Return the hardware on which the methods of a group were measured."""
     here = rows[0].entry.record.environment
     parts = (here.cpu or "", count(here.threads, "thread"), f"machine {here.machine}")
     return " · ".join(part for part in parts if part)
 
 
 def fronts(site: Site, view: View, kind: str) -> Iterator[Plot]:
-    """Yield the plots of a view, those of one cost together, the largest group of machines
-    first."""
-    # Of one task, bytes per document are the same picture as the index.
+    """Yield the plots of a view, cost by cost, the largest group of comparable methods first."""
+    # On one task, bytes per document give the same plot as the index.
     shown = [name for name in COSTS if view.is_mean or name != "bytes/doc"]
     for cost in map(BY_NAME.__getitem__, shown):
         found = groups(view, cost)

@@ -1,4 +1,4 @@
-"""Write the folder of the site. The same records give the same bytes."""
+"""Writing of the site's folder; the output is deterministic."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from rankstone.results.store import Stored
 from rankstone.specs import SuiteSpec
 
 MARK = "assets/rankstone-site.txt"
-"""Marks a folder that may be replaced."""
+"""File that marks a folder that may be replaced."""
 _MARK_TEXT = "Made by `rankstone site`, which replaces this folder as a whole.\n"
 
 
 class Built(NamedTuple):
-    """Counts of what a site holds, and its folder."""
+    """Folder of a site, and the numbers of its parts."""
 
     folder: Path
     methods: int
@@ -47,7 +47,7 @@ class Built(NamedTuple):
 
     @property
     def start(self) -> Path:
-        """The page to open."""
+        """Start page."""
         return self.folder / "index.html"
 
 
@@ -59,15 +59,15 @@ def build(
     best: int = BEST,
     history: Iterable[Stored] = (),
 ) -> Built:
-    """Write the site into `folder`; an older site there is replaced.
+    """Write the site to `folder`; an older site there is replaced.
 
     Args:
-        suites: suites whose own means are shown, where a method completed them.
-        best: number of methods of a data set of which every two have a page.
-        history: further records, of which trends are made.
+        suites: Suites whose means are shown for the methods that completed them.
+        best: Number of best methods of a data set that are compared pairwise.
+        history: Further records, for trends.
 
     Raises:
-        ResultsError: `folder` holds something else, or cannot be written; it is left unchanged.
+        ResultsError: `folder` is not a site, or cannot be written; it is left unchanged.
         MissingExtraError: the plotting libraries are not installed.
     """
     scripts = {"assets/plots.js": vega.specs(), "assets/vega.js": vega.vega()}
@@ -88,7 +88,7 @@ def build(
 def _files(
     site: Site, suites: Sequence[SuiteSpec], best: int, trends: Sequence[Trend]
 ) -> Iterator[tuple[str, str]]:
-    """Names and texts of all files except the scripts of plots."""
+    """Yield names and texts of all files except the scripts of plots."""
     yield MARK, _MARK_TEXT
     for name in ("site.css", "site.js", "queries.js"):
         yield f"assets/{name}", asset(name)
@@ -126,7 +126,7 @@ def _files(
 def _texts(
     site: Site, pairs: Sequence[Pair], asked: Queries | None, rankings: Rankings
 ) -> Texts | str:
-    """Return the texts that the pages of a board show, or the reason why there are none."""
+    """Return the texts shown on the pages of a board, or the reason why there are none."""
     if asked is None:
         return ""
     documents = rankings.documents(pairs) | queries.documents(asked, rankings)

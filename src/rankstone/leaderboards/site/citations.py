@@ -1,4 +1,4 @@
-"""Links of citations: arXiv identifiers, DOIs and addresses inside a text."""
+"""Links in citations: arXiv identifiers, DOIs and URLs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SITES = {
 
 
 class Piece(NamedTuple):
-    """A part of a citation; without a link, `url` is empty."""
+    """Part of a citation; `url` is empty for plain text."""
 
     text: str
     url: str = ""
 
 
 def linked(citation: str) -> list[Piece]:
-    """Return the citation in parts, whose texts joined are the citation."""
+    """Split the citation into plain and linked parts."""
     found, at = [], 0
     for match in _LINK.finditer(citation):
         found += [Piece(citation[at : match.start()]), Piece(match[0], _url(match))]

@@ -25,10 +25,10 @@ NAVIGATION = {
 
 
 def render(template: str, page: str, **values: Any) -> str:
-    """Return the HTML that `template` draws from `values`.
+    """Render `template` with `values` as HTML.
 
     Args:
-        page: the path of the page inside the site, which decides where its links start.
+        page: Path of the page in the site, which its relative links depend on.
     """
     root = "../" * page.count("/")
     return environment().get_template(template).render(root=root, here=page, **values)
@@ -62,12 +62,12 @@ def drawn(plot: Plot, root: str) -> Markup:
 
 
 def shown(value: float | None, form: str) -> str:
-    """Return a number in a format of Python, such as `,` or `.1%`."""
+    """Format a number with a Python format, such as `,` or `.1%`."""
     return numbers.UNKNOWN if value is None or math.isinf(value) else format(value, form)
 
 
 def signed(value: float) -> str:
-    """Return a difference with its sign; the end of an interval may be infinite."""
+    """Format a difference with its sign; infinite ends of an interval are unknown."""
     return numbers.UNKNOWN if math.isinf(value) else numbers.signed(value)
 
 

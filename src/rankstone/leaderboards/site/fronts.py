@@ -1,4 +1,4 @@
-"""Points of quality against a cost, as the plots of the site take them."""
+"""Points of quality against a cost, for the plots of the site."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ COSTS = {
     "bytes/doc": "index, bytes per document",
     "API price": "price of the API",
 }
-"""Names of the costs that quality is drawn against, and the titles of their axes."""
+"""Cost on the horizontal axis -> axis title."""
 LETTER, HEIGHT = 6.4, 13
-"""Pixels of a letter, at most on average, and of a line of a label."""
+"""Average width of a letter, estimated high, and height of a label, in pixels."""
 Box = tuple[float, float, float, float]
 
 
 def front_rows(
     site: Site, view: View, ranked: Sequence[Ranked], cost: Cost, kind: str = "front"
 ) -> tuple[list[dict[str, Any]], str]:
-    """Points of quality against `cost`, the Pareto-optimal ones marked, and the unit of the cost.
+    """Return points of quality against `cost`, Pareto-optimal ones marked, and the cost's unit.
 
     Methods whose cost is unknown or zero (the axis is logarithmic) are left out.
 
     Args:
-        ranked: methods whose costs may be compared.
+        ranked: Methods whose costs are comparable.
     """
     known = [(row, value) for row in ranked if (value := row.cost(cost)) and value > 0]
     unit, size = cost.unit, 1
@@ -85,8 +85,8 @@ def _text(
 
 
 def place_names(rows: Sequence[dict[str, Any]], width: float, height: float) -> None:
-    """Name Pareto-optimal points, the best first, where the name covers no other name and as few
-    points as can be."""
+    """Label Pareto-optimal points, best first, such that labels do not overlap and cover few
+    points."""
     at = _pixels(rows, width, height)
     points = [(x - 5, y - 5, x + 5, y + 5) for x, y in at]
     taken = list[Box]()
@@ -108,7 +108,7 @@ _OFFSETS = [
     for dx, dy in ((8, -8), (9, 0), (8, 9), (6, -18), (6, 18))
     for align, sign in (("left", 1), ("right", -1))
 ]
-"""Alignment of a name, and its distance from the point."""
+"""Alignment of a label, and its offset from the point."""
 
 
 def _box(at: tuple[float, float], align: str, dx: float, dy: float, length: float) -> Box:
@@ -124,7 +124,7 @@ def _meet(one: Box, other: Box) -> bool:
 def _pixels(
     rows: Sequence[dict[str, Any]], width: float, height: float
 ) -> list[tuple[float, float]]:
-    """Positions of the points inside the axes."""
+    """Return the positions of the points inside the axes, in pixels."""
     if not rows:
         return []
     across = [math.log(row["x"]) for row in rows]

@@ -1,4 +1,4 @@
-"""Records in the order of the site: boards, methods, families, and the paths of pages."""
+"""Data model of the site: boards, methods, families, and the paths of pages."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from rankstone.results.store import cells
 from rankstone.specs import MethodSpec
 
 COLOURS = 12
-"""Number of colours and shapes of families; the stylesheet defines as many."""
+"""Number of colours and shapes of families, as defined in the stylesheet."""
 
 
 class Texts(NamedTuple):
-    """Texts of queries and documents of a data set, and their labels."""
+    """Texts of queries and documents of a data set, and the judgements."""
 
     queries: Mapping[str, str]
     documents: Mapping[str, str]
@@ -43,18 +43,18 @@ Look = Callable[[RunRecord, Collection[str], Collection[str]], Texts | str]
 
 
 def out_of_reach(record: RunRecord, queries: Collection[str], documents: Collection[str]) -> str:
-    """A `Look` without data sets."""
+    """`Look` that has no data sets."""
     return "no data sets were opened"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
-    """One record as pages show it."""
+    """One record, as shown on pages."""
 
     record: RunRecord
     path: Path
     row: Mapping[str, Any]
-    """Its row of the leaderboard frame."""
+    """The record's row of the leaderboard frame."""
 
     @property
     def ok(self) -> bool:
@@ -66,7 +66,7 @@ class Entry:
 
     @property
     def plain(self) -> str:
-        """The method, behind the label of its record unless that begins with its name."""
+        """Name of the method, after the record's label if there is one."""
         label = self.record.label
         if label and label.startswith(f"{stem(self.method)} "):
             return label
@@ -74,7 +74,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The same, marked where it is trained."""
+        """The same, marked if the method is trained."""
         return labelled(self.plain, self.record.is_trained)
 
     @property
@@ -99,7 +99,7 @@ class Entry:
 
     @property
     def failure(self) -> str:
-        """The first line of its error."""
+        """First line of the error."""
         return self.record.failure()
 
     @cached_property
@@ -110,7 +110,7 @@ class Entry:
         return f"records/{slug(*identity[:3], *state, unique=[*identity, *state])}.html"
 
     def file(self, kind: Kind) -> Path | None:
-        """The side file of that kind; None where it is not beside the record, or was changed."""
+        """Return the side file of that kind; None if it is missing or was changed."""
         try:
             return side_file(self.record, self.path, kind)
         except ResultsError as error:
@@ -120,15 +120,15 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Board:
-    """The records of one task on one set of data: their quality may be compared."""
+    """Records of one task on one version of its data, whose quality is comparable."""
 
     name: str
-    """The task, with the digest of its data where it was measured on several versions."""
+    """Name of the task, with the digest of its data if there are several versions."""
     task: str
     entries: tuple[Entry, ...]
-    """The best first; failures last."""
+    """Entries, best first and failures last."""
     stale: tuple[Entry, ...]
-    """Failures of cells for which another record stands."""
+    """Failures of cells that also have a successful record."""
 
     @cached_property
     def page(self) -> str:
@@ -140,7 +140,7 @@ class Board:
 
     @cached_property
     def measures(self) -> list[str]:
-        """The measures of any record, the headline first."""
+        """All measures of the records, headline first."""
         names = measure_order(entry.record for entry in self.entries)
         return sorted(names, key=lambda name: name != self.headline)
 
@@ -151,14 +151,14 @@ class Board:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Site:
-    """Everything that pages are made of."""
+    """Content of all pages."""
 
     boards: tuple[Board, ...]
     methods: Mapping[str, MethodSpec]
-    """Definitions by full name; a method of a record need not have one."""
+    """Definitions by full name; methods of records may lack one."""
     look: Look = field(default=out_of_reach)
     defined: Mapping[str, Page] = field(default_factory=dict)
-    """Pages of defined boards by name, with a table for each task."""
+    """Name -> page of a leaderboard defined in the workspace, with a table for each task."""
 
     @property
     def entries(self) -> list[Entry]:
@@ -166,7 +166,7 @@ class Site:
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], dict[str, Entry]]:
-        """(method, machine) -> board's name -> entry."""
+        """(method, machine) -> name of the board -> entry."""
         found: dict[tuple[str, str], dict[str, Entry]] = {}
         for board in self.boards:
             for entry in board.entries:
@@ -191,7 +191,7 @@ class Site:
 
     @cached_property
     def sweeps(self) -> dict[str, Step]:
-        """Methods of which a parameter is swept."""
+        """Methods with a swept parameter."""
         return sweeps((entry.record for entry in self.entries), self.methods)
 
     def citation(self, method: str) -> str:
@@ -202,7 +202,7 @@ class Site:
         return self.families.index(family_of(method) or UNKNOWN) % COLOURS
 
     def licence(self, method: str) -> str:
-        """The licence of the weights; of a composite method, those of its members."""
+        """Return the licence of the weights, or those of a composite method's members."""
         spec = self.methods.get(method)
         return UNKNOWN if spec is None else " + ".join(dict.fromkeys(_licences(spec))) or UNKNOWN
 
@@ -223,7 +223,7 @@ def make_site(
     look: Look = out_of_reach,
     defined: Mapping[str, Page] | None = None,
 ) -> Site:
-    """Return the site of these records, whatever their order."""
+    """Return the site of these records; their order does not matter."""
     given = list(records)
     shown = with_grids((record for record, _ in given), methods)
     stored = {_key(r): (r, path) for r, (_, path) in zip(shown, given, strict=True)}
@@ -248,7 +248,7 @@ def make_site(
 
 
 def slug(*parts: str, unique: Sequence[str]) -> str:
-    """Return a file name that is valid on any system and in any URL, with a digest."""
+    """Return a file name with a digest that is valid on all systems and in URLs."""
     words = "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
     digest = hashlib.sha256("\0".join(unique).encode()).hexdigest()
     return f"{words[:100]}-{digest[:8]}"

@@ -1,4 +1,4 @@
-"""The page of two methods on one data set, and the list of all such pages."""
+"""Page of two methods on one data set, and the list of all such pages."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rankstone.leaderboards.site.queries import Queries, beginning
 from rankstone.leaderboards.site.vega import Plot
 
 LISTED = 3
-"""Queries that a point of the scatter plot names."""
+"""Largest number of queries listed for a point of the scatter plot."""
 EXCERPT = 220
 QUERY = 600
-"""Bytes of a document and of a query that are shown."""
+"""Number of bytes shown of a document or query."""
 NO_TEXTS = Texts({}, {}, {})
 
 
 class Hit(NamedTuple):
-    """One rank. Unknown values are None; `other` is 0 for a document not in the other ranking."""
+    """One ranked document; unknown values are None, `other` is 0 if the other ranking lacks it."""
 
     id: str
     label: int | None
@@ -32,14 +32,14 @@ class Hit(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """The ranking of one method; None where its run is not stored beside the record."""
+    """Ranking of one method; None if its run is not stored beside the record."""
 
     heading: str
     hits: list[Hit] | None
 
 
 class Query(NamedTuple):
-    """A query with both rankings."""
+    """Query with both rankings."""
 
     id: str
     text: str
@@ -75,7 +75,7 @@ def pair_page(
 
 
 def pairs_page(site: Site, pairs: Sequence[Pair], faults: Sequence[str], best: int) -> str:
-    """The list of all pairs that have a page, and the rule that selects them."""
+    """Return the list of all pairs with a page, and the rule that selects them."""
     return render("pairs.html", "pairs.html", site=site, pairs=pairs, faults=faults, best=best)
 
 

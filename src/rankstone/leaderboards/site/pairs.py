@@ -1,8 +1,8 @@
-"""Pairs of methods that have a page, and their comparison.
+"""Selection and comparison of the pairs of methods that have a page.
 
-The number of pairs is quadratic, so not all have a page. On each data set these do: every two of
-the `best` methods by the headline measure, and every composite method against each of its members.
-Only records with values per query beside them count.
+The number of pairs is quadratic, so not all have a page. Selected on each data set are all pairs of
+the `best` methods by the headline measure, and every composite method with each of its members.
+Only records with per-query values count.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from rankstone.results.trec_run import read_run
 from rankstone.text_files import encode_id
 
 BEST = 5
-"""Default number of methods of a data set of which every two have a page."""
+"""Default number of best methods of a data set that are compared pairwise."""
 MOVED = 12
-"""Queries shown: those with the largest differences, as many for either side."""
+"""Number of queries shown, with the largest differences in either direction."""
 DEPTH = 10
-"""Ranks shown of each ranking."""
+"""Number of ranks shown of each ranking."""
 Ranking = list[str]
 
 
 class Dot(NamedTuple):
-    """Queries of equal values, as one point."""
+    """Point of all queries with equal values."""
 
     of: float
     than: float
@@ -44,14 +44,14 @@ class Dot(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pair:
-    """Two records of one board, the better one first."""
+    """Two records of one board, the better first."""
 
     board: Board
     of: Entry
     than: Entry
     paired: Paired
     adjusted: float
-    """p of the sign-flip test by Holm's method over the pairs of the board."""
+    """p value of the sign-flip test, adjusted by Holm's method over the pairs of the board."""
     moved: tuple[Moved, ...]
     dots: tuple[Dot, ...]
 
@@ -64,7 +64,7 @@ class Pair:
 
 
 def chosen(site: Site, board: Board, best: int) -> list[tuple[Entry, Entry]]:
-    """Return the pairs of a board that have a page, with one record per method."""
+    """Return the selected pairs of a board, with one record per method."""
     able: dict[str, Entry] = {}
     for entry in board.done:
         if entry.headline is not None and entry.file("per_query") is not None:
@@ -110,7 +110,7 @@ def _pair(board: Board, of: Entry, than: Entry) -> Pair:
 def _most_moved(
     queries: Sequence[str], ours: Sequence[float], theirs: Sequence[float]
 ) -> Iterator[Moved]:
-    """The largest gains of the one, then those of the other."""
+    """Yield the largest gains of the first method, then those of the second."""
     moved = [Moved(*values) for values in zip(queries, ours, theirs, strict=True)]
     for sign in (1, -1):
         won = [m for m in moved if sign * (m.of - m.than) > TIE]
@@ -126,20 +126,20 @@ def _dots(queries: Sequence[str], ours: Sequence[float], theirs: Sequence[float]
 
 
 class Rankings:
-    """The first ranks of all queries of records; each run is read once."""
+    """Top ranks of all queries of records; each run is read once."""
 
     def __init__(self) -> None:
         self._found = dict[Entry, Mapping[str, Ranking] | None]()
 
     def of(self, entry: Entry, query: str) -> Ranking | None:
-        """Documents, best first; None where the run is not stored beside the record."""
+        """Return documents, best first; None if the run is not stored beside the record."""
         if entry not in self._found:
             self._found[entry] = _first_ranks(entry)
         found = self._found[entry]
         return None if found is None else found.get(encode_id(query), [])
 
     def documents(self, pairs: Iterable[Pair]) -> set[str]:
-        """All documents that the pages of `pairs` show."""
+        """Return all documents shown on the pages of `pairs`."""
         return {
             document
             for pair in pairs
@@ -150,7 +150,7 @@ class Rankings:
 
 
 def _first_ranks(entry: Entry) -> Mapping[str, Ranking] | None:
-    """The best documents of every query, in the order of the protocol: score, then id,
+    """Return the top documents of every query in the order of the protocol: score, then id, both
     descending."""
     path = entry.file("run")
     if path is None:

@@ -1,7 +1,7 @@
-"""Every query of a data set: its value for each method, and the first ranks of the best ones.
+"""Queries of a data set: values for each method, and top ranks of the best methods.
 
-A page lists the queries. Values and ranks are scripts beside it, which a page may load from a disk,
-in parts of `PART` queries. The constants bound what a data set adds to a site to `BUDGET`.
+A page lists the queries. Values and ranks are in scripts beside it, which a page can load from
+disk, in parts of `PART` queries. The constants limit the size for a data set to `BUDGET`.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from rankstone.leaderboards.site.model import Board, Entry, Site, Texts
 from rankstone.leaderboards.site.pairs import DEPTH, Rankings
 
 BUDGET = 24_000_000
-"""Bytes at most that the queries of one data set add to a site, with ids of up to 40 bytes."""
+"""Largest size of the queries of one data set in bytes, for ids of up to 40 bytes."""
 LISTED = 10_000
-"""Queries."""
+"""Largest number of queries."""
 VALUES = 400_000
-"""Values of queries, over all methods; the best methods come first."""
+"""Largest number of per-query values, over all methods; the best methods are kept."""
 RANKS = 250_000
-"""Results, over all methods and queries."""
+"""Largest number of ranked results, over all methods and queries."""
 QUERY_BYTES, DOCUMENT_BYTES = 3_000_000, 4_000_000
-"""Bytes of the texts of queries, and of documents."""
+"""Total size of the texts of queries, and of documents, in bytes."""
 QUERY, DOCUMENT, SHORTEST = 300, 220, 40
-"""Bytes of one text at most, and the fewest with which texts are of use."""
+"""Largest size of one query and one document, and smallest useful size, in bytes."""
 PART = 100
-"""Queries of one file."""
+"""Number of queries per file."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Queries:
-    """The queries of a board, as far as they are shown."""
+    """Queries of a board that are shown."""
 
     board: Board
     ids: tuple[str, ...]
     total: int
-    """Queries that were judged."""
+    """Number of judged queries."""
     values: Mapping[Entry, Mapping[str, float]]
-    """Entry -> query -> headline measure; the best entry first."""
+    """Entry -> query -> headline measure, best entry first."""
 
     @property
     def page(self) -> str:
@@ -52,11 +52,11 @@ class Queries:
 
     @property
     def ranked(self) -> list[Entry]:
-        """The entries whose first ranks are shown."""
+        """Return the entries whose top ranks are shown."""
         return list(self.values)[: max(1, RANKS // (DEPTH * len(self.ids)))]
 
     def link(self, *entries: Entry) -> str:
-        """Return the address of the page with the values of these entries; empty without them."""
+        """Return the URL of the page with the values of these entries; empty if there are none."""
         if any(entry not in self.values for entry in entries):
             return ""
         chosen = zip("ab", map(_key, entries), strict=False)
@@ -64,7 +64,7 @@ class Queries:
 
 
 def collected(board: Board) -> Queries | None:
-    """Return the queries of a board; None where no record has values per query beside it."""
+    """Return the queries of a board; None if no record has per-query values."""
     found: dict[Entry, Mapping[str, float]] = {}
     ids: tuple[str, ...] = ()
     total = 0
@@ -79,7 +79,7 @@ def collected(board: Board) -> Queries | None:
 
 
 def documents(queries: Queries, rankings: Rankings) -> set[str]:
-    """Return the documents that the page shows."""
+    """Return the documents shown on the page."""
     return {
         document
         for entry in queries.ranked
@@ -104,7 +104,7 @@ def files(
 
 
 def beginning(text: str, length: int) -> str:
-    """Return the first `length` bytes of a text, without a part of a character."""
+    """Return the first `length` bytes of a text, without incomplete characters."""
     joined = " ".join(text[: 4 * length].split())
     if len(joined.encode()) <= length:
         return joined
@@ -174,7 +174,7 @@ def _methods(site: Site, queries: Queries) -> dict[str, Any]:
 def _part(
     queries: Queries, part: tuple[str, ...], rankings: Rankings, texts: Texts
 ) -> dict[str, Any]:
-    """Return the ranks of some queries, whose documents are rows of `docs`."""
+    """Return the ranks of some queries; documents are given by their rows in `docs`."""
     docs: dict[str, int] = {}
     ranks, labels, relevant = [], [], []
     for query in part:
@@ -192,7 +192,7 @@ def _part(
 
 
 def _key(entry: Entry) -> str:
-    """Return a name of the entry for addresses: the digest in its page's."""
+    """Return the entry's name in URLs: the digest in its page's file name."""
     return entry.page.removesuffix(".html").rpartition("-")[2]
 
 

@@ -1,4 +1,4 @@
-"""The page of one record: its figures first, then everything it holds and how to reproduce it."""
+"""Page of one record: main figures, all details, and commands that reproduce it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from rankstone.results.per_query import read_latency
 from rankstone.results.record import Environment, Latency, Phase, RunRecord
 
 MARKS = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms"}
-"""The percentiles that the distribution of latency shows."""
+"""Percentiles marked in the latency histogram."""
 
 ORDER = (
     "load",
@@ -57,32 +57,32 @@ ORDER = (
     "rerank",
     "evaluate",
 )
-"""The phases of a run in the order of execution."""
+"""Phases of a run in the order of execution."""
 Rows = list[tuple[str, str]]
 
 
 class Timed(NamedTuple):
-    """A phase; its seconds are of this run, or of the run that filled the cache."""
+    """Phase with its seconds in this run, or in the run that filled the cache."""
 
     name: str
     time: Phase
     share: str
-    """Percentage of this run's time; empty for a phase that was read from a cache."""
+    """Percentage of this run's time; empty for phases read from a cache."""
     memory: float
-    """Share of the largest peak of memory."""
+    """Fraction of the largest memory peak."""
 
 
 class Times(NamedTuple):
-    """The phases in order of execution; sums are those of the figures that are shown."""
+    """Phases in the order of execution; the sums are of the displayed figures."""
 
     phases: list[Timed]
     decimals: int
     sums: dict[bool, str]
-    """Reused or not -> seconds of these phases."""
+    """True for phases read from a cache, else False -> sum of their seconds."""
 
     @property
     def mixed(self) -> bool:
-        """True where a part of a phase was read from a cache."""
+        """True if a phase was partly read from a cache."""
         return any(0 < phase.time.from_cache < 1 for phase in self.phases)
 
     def seconds(self, phase: Phase, *, reused: bool) -> str:
@@ -156,7 +156,7 @@ def _tiles(entry: Entry) -> Iterator[tuple[str, str, str]]:
 
 
 def _facts(site: Site, entry: Entry) -> Iterator[tuple[str, Any]]:
-    """Yield the facts that a reader looks for first."""
+    """Yield the most important facts."""
     record, here = entry.record, entry.record.environment
     yield "label", record.label and f"{record.label}, stands for {entry.method} in tables"
     yield "trained on", trained_note(record) if record.is_trained else trained_text(record)
@@ -181,7 +181,7 @@ def _code(here: Environment) -> str:
 
 
 def _citation(site: Site, entry: Entry) -> str:
-    """Return the citation of the method; of one without, those of its members."""
+    """Return the citation of the method, or those of its members if it has none."""
     spec = site.methods.get(entry.method)
     members = [member.citation for member in spec.members] if spec is not None else []
     return site.citation(entry.method) or "; ".join(dict.fromkeys(filter(None, members)))
@@ -190,7 +190,7 @@ def _citation(site: Site, entry: Entry) -> str:
 def _commands(record: RunRecord) -> list[str]:
     """Return the commands that measure this cell again.
 
-    A commit is checked out only where it holds the code that was measured.
+    They check out a commit only if it contains the measured code.
     """
     here, name = record.environment, record.method.name
     known = here.git_commit and not here.git_dirty
@@ -229,7 +229,7 @@ def _times(record: RunRecord) -> Times:
 
 
 def _percentages(values: list[float]) -> list[float]:
-    """Return the shares in percent, rounded to tenths so that their sum is 100."""
+    """Return percentages, rounded to tenths such that their sum is 100."""
     whole = sum(values)
     ends = [round(1000 * end / whole) if whole else 0 for end in accumulate(values)]
     return [(end - start) / 10 for start, end in pairwise([0, *ends])]
@@ -248,7 +248,7 @@ def _latency(entry: Entry) -> dict[str, Any]:
 
 
 def _histogram(entry: Entry, latency: Latency) -> Plot | str:
-    """The distribution of latency, or the reason why it is not drawn."""
+    """Return the latency histogram, or the reason why there is none."""
     path = entry.file("latency")
     if path is None:
         return "No histogram: the raw latencies are not stored beside the record."
@@ -272,7 +272,7 @@ def _histogram(entry: Entry, latency: Latency) -> Plot | str:
 
 
 def _sections(site: Site, entry: Entry) -> Iterator[tuple[str, Rows]]:
-    """The sections of names and values, without those that are empty or unknown."""
+    """Yield the sections of names and values, without empty or unknown ones."""
     record = entry.record
     yield "Method", facts(_method(site, entry))
     yield "Task", facts(task_rows(record))

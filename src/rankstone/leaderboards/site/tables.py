@@ -1,4 +1,4 @@
-"""The tables: all methods on all data sets, and every value measured on one."""
+"""Tables of the site: all methods on all data sets, and all values of one data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rankstone.leaderboards.site.views import Ranked, View, Views, anchor
 from rankstone.leaderboards.trained import TAGS, trained_note, training_tag
 
 NEAR = "near"
-"""Style of a figure that is the best, or not significantly below it."""
+"""Style of the best figure, and of those not significantly below it."""
 
 COSTS = [
     BY_COLUMN[column]
@@ -31,29 +31,29 @@ COSTS = [
 
 
 class Head(NamedTuple):
-    """A heading whose button sorts the column."""
+    """Column heading with a button that sorts the column."""
 
     name: str
-    """Names the column to a screen reader."""
+    """Name of the column for screen readers."""
     label: str
     above: str = ""
     below: str = ""
     page: str = ""
     text: bool = False
-    """The column holds words."""
+    """True if the column contains text."""
     rising: bool = False
-    """The first press sorts upwards."""
+    """True if the first click sorts in ascending order."""
 
 
 class Cell(NamedTuple):
     text: str
     value: float | None = None
-    """Sorts the column."""
+    """Sort key in the column."""
     style: str = ""
     below: str = ""
     page: str = ""
     link: str = ""
-    """An address outside the site."""
+    """External URL."""
 
     @property
     def sort(self) -> str:
@@ -62,11 +62,11 @@ class Cell(NamedTuple):
 
 class Row(NamedTuple):
     keys: Mapping[str, str]
-    """Attributes that the filters read."""
+    """Attributes used by the filters."""
     colour: int
     name: str
     machine: str
-    """Empty where the name alone is unambiguous."""
+    """Machine; empty if the name alone is unambiguous."""
     page: str
     cells: Sequence[Cell]
     rank: int | None = None
@@ -76,13 +76,13 @@ class Row(NamedTuple):
 class Table:
     caption: str
     noun: str
-    """Names the rows."""
+    """Noun for the rows."""
     heads: list[Head]
     rows: list[Row]
 
 
 def decision_table(site: Site, view: View) -> Table:
-    """Rank, quality, costs, training, licence and paper of every method of a view."""
+    """Return rank, quality, costs, training, licence and paper of every method of a view."""
     costs = [cost for cost in map(BY_NAME.__getitem__, PLOTTED) if _any_cost(view, cost)]
     columns = [_view_column(view), *(_costs_of(view, cost) for cost in costs)]
     heads = [Head("quality", view.measure, above="mean" if view.is_mean else "")]
@@ -144,14 +144,14 @@ def _training(row: Ranked) -> str:
 
 
 def _paper(citation: str) -> Cell:
-    """The authors and the year of a citation, as a link where it names one."""
+    """Return the authors and year of a citation, linked if it has a link."""
     text = ", ".join(re.findall(r"^[^,]+|(?<=\D)(?:19|20)\d\d(?=\D|$)", citation)[:2])
     link = next((piece.url for piece in linked(citation) if piece.url), "")
     return Cell(text or UNKNOWN, style="t", link=link)
 
 
 def matrix(site: Site, views: Views) -> Table:
-    """Every method in a row, every data set in a column: the headline measure of each."""
+    """Return the headline measure of every method (rows) on every data set (columns)."""
     order = _in_order(site)
     columns = [_mean_column(view, [cell for cell, _ in order]) for view in views.means]
     columns += [
@@ -176,7 +176,7 @@ def matrix(site: Site, views: Views) -> Table:
 
 
 def board_table(site: Site, board: Board, view: View) -> Table:
-    """Quality and costs of every method on one data set."""
+    """Return quality and costs of every method on one data set."""
     heads, columns = [], []
     for name in board.measures:
         heads.append(Head(name, name))
@@ -200,7 +200,7 @@ def board_table(site: Site, board: Board, view: View) -> Table:
 
 
 def _in_order(site: Site) -> list[tuple[tuple[str, str], dict[str, Entry]]]:
-    """Rows by the data set that most methods ran on, the best first."""
+    """Return the rows sorted by the data set that most methods ran on, best first."""
     if not site.boards:
         return []
     widest = max(site.boards, key=lambda board: len(board.entries)).name
@@ -231,7 +231,7 @@ def _row(
         "data-page": entry.page,
         **({"id": id} if id else {}),
     }
-    name = entry.name if rank is None else entry.plain  # whose training has a column
+    name = entry.name if rank is None else entry.plain  # training has a column of its own
     return Row(keys, site.colour(entry.method), name, machine, page, cells, rank)
 
 
@@ -261,7 +261,7 @@ def _mean_column(view: View, cells: Sequence[tuple[str, str]]) -> list[Cell]:
 
 
 def _headline_column(view: View, entries: Sequence[Entry | None]) -> list[Cell]:
-    """The headline measure of each method."""
+    """Return the headline measure of each method."""
     drawn = dict(zip((row.entry.page for row in view.rows), _view_column(view), strict=True))
     cells = []
     for entry in entries:
@@ -276,7 +276,7 @@ def _headline_column(view: View, entries: Sequence[Entry | None]) -> list[Cell]:
 
 
 def _measure_column(view: View, board: Board, name: str) -> list[Cell]:
-    """A measure; of the headline also the interval, or else the kind of failure."""
+    """Return a column; the headline's has also the interval, or the kind of failure."""
     if name == board.headline:
         drawn = dict(zip((row.entry.page for row in view.rows), _view_column(view), strict=True))
         return [drawn.get(e.page) or _no_headline(e) for e in board.entries]
@@ -305,7 +305,7 @@ def _cost_cells(
     groups: Sequence[object],
     able: Sequence[bool],
 ) -> list[Cell]:
-    """A cost, the best marked among those that it may be compared with."""
+    """Return the column of a cost, with the best of each comparable group marked."""
     _, figures = cost.in_unit(values)
     texts = [numbers.significant(figure) for figure in figures]
     together: dict[object, list[int]] = {}
@@ -324,14 +324,14 @@ def _cost_cells(
 
 
 def notes(site: Site, board: Board) -> Iterator[str]:
-    """Remarks that the table needs to be read correctly; those of several methods once."""
+    """Yield remarks that are needed to interpret the table, each once."""
     yield f"{board.headline} with its interval: {board.entries[0].record.policy.intervals}."
     flags = [cost.flag(entry.record) for cost in COSTS for entry in board.entries]
     yield from dict.fromkeys(f"{flag.note}." for flag in flags if flag)
 
 
 def method_notes(site: Site, board: Board) -> list[tuple[str, list[Entry]]]:
-    """Remarks on methods, each with those that it holds for."""
+    """Return remarks, each with the methods that it applies to."""
     found: dict[str, list[Entry]] = {}
     for entry in board.done:
         if entry.record.is_trained:

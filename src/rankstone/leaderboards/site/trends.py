@@ -1,4 +1,4 @@
-"""Figures of one method on one task over time: records of several folders, commit by commit."""
+"""Trends: figures of one method on one task over commits, from records of several folders."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ COSTS = [
     for name in ("median latency", "p95 latency", "documents per second", "index", "peak RSS")
 ]
 SHORT = 7
-"""Digits of a commit that are shown."""
+"""Number of digits shown of a commit."""
 
 
 class Step(NamedTuple):
-    """A change from one record to the next; without values per query, the reason why."""
+    """Change from one record to the next, or the reason why it cannot be tested."""
 
     change: float
     tested: Paired | None
@@ -50,10 +50,10 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trend:
-    """Two or more records of one method on one task, data and machine, the oldest first."""
+    """Two or more records of one method on one task, data and machine, oldest first."""
 
     entry: Entry
-    """That of the newest record, or of the one that stands for it on the site."""
+    """Entry of the newest record, or of the one that represents it on the site."""
     stored: tuple[Stored, ...]
 
     @property
@@ -74,7 +74,7 @@ class Trend:
 
     @cached_property
     def whole(self) -> Step:
-        """The change from the first record to the last."""
+        """Change from the first record to the last."""
         return _step(self.stored[0], self.stored[-1], self.headline)
 
     @property
@@ -88,7 +88,7 @@ class Trend:
 
 
 def trends_of(site: Site, history: Iterable[Stored]) -> list[Trend]:
-    """Return the trends of the entries of the site that `history` has further records of."""
+    """Return the trends of the site's entries that have further records in `history`."""
     found: dict[object, dict[tuple[str, str], Stored]] = {}
     entries = {_cell(entry.record): entry for entry in site.entries if entry.ok}
     current = [(entry.record, entry.path) for entry in entries.values()]
@@ -104,7 +104,7 @@ def trends_of(site: Site, history: Iterable[Stored]) -> list[Trend]:
 
 
 def trends_page(site: Site, trends: Sequence[Trend]) -> str:
-    """Return the list of all trends, or how to get some."""
+    """Return the list of all trends, or instructions to get some."""
     return render("trends.html", "trends.html", site=site, trends=trends)
 
 
@@ -188,7 +188,7 @@ def _ends(record: RunRecord, measure: str) -> tuple[float, float] | None:
 
 
 def _cost_ends(cost: Cost, record: RunRecord, size: float) -> tuple[float, float] | None:
-    """The 95% interval of a percentile of latency; other costs have none."""
+    """Return the 95% interval of a latency percentile; other costs have none."""
     *_, part, point = ("", *cost.place.split("."))
     latency = record.profile.latency if record.profile else None
     if latency is None or not cost.place.startswith("profile.latency."):
@@ -232,7 +232,7 @@ def _flags(records: Sequence[RunRecord], costs: Sequence[Cost]) -> list[str]:
 
 
 def _changes(trend: Trend) -> Iterator[tuple[str, list[str]]]:
-    """Yield for each record what else changed since the previous one."""
+    """Yield each record with its other changes since the previous one."""
     for (before, _), (after, _), step in zip(
         trend.stored, trend.stored[1:], trend.steps, strict=False
     ):
@@ -256,7 +256,7 @@ def _other_changes(before: RunRecord, after: RunRecord) -> Iterator[str]:
 
 
 def _labels(records: Sequence[RunRecord]) -> list[str]:
-    """Return a different label of each record: commits, else days, else moments."""
+    """Return distinct labels of the records: commits, else dates, else timestamps."""
     commits = [(record.environment.git_commit or "")[:SHORT] for record in records]
     days = [_day(record) for record in records]
     moments = [_moment(record)[5:16] for record in records]

@@ -1,9 +1,9 @@
-"""Plots: one Vega specification of each kind for the whole site, and their data.
+"""Plots: one Vega specification per kind for the whole site, and the data of each plot.
 
-Altair describes them; they are compiled here, so that pages need Vega alone and not Vega-Lite.
-Plots of quality against cost stand in the page as SVG whose points are links; `site.js` draws them
-again when a filter changes their data, and draws the other kinds when they come into view. Colours
-are those of the stylesheet (`var(--ink)`), so that one drawing serves both themes.
+The specifications are written with Altair and compiled here, so that pages need only Vega, not
+Vega-Lite. Plots of quality against cost are embedded as SVG whose points are links; `site.js`
+redraws them when a filter changes their data, and draws the other kinds when they scroll into view.
+Colours refer to the stylesheet (`var(--ink)`), so that one plot fits both themes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     import altair as alt
 
 DIGITS = 5
-"""Significant digits of plotted values: more than a screen can show."""
+"""Significant digits of plotted values, more than a screen resolves."""
 CURVES: tuple[Kind, ...] = get_args(Kind)
-"""Kinds of curves."""
+"""Kinds of curve plots."""
 SIZES = {"front": (350, 250), "home": (450, 380), "small": (230, 130),
          "trend": (330, 170), "load": (350, 240), "exact": (350, 240),
          "exact-quality": (350, 240)}  # fmt: skip
-"""Width and height inside the axes of the kinds that stand in the page as SVG."""
+"""Kind -> width and height inside the axes, for kinds embedded as SVG."""
 PADDING = 14
 """Pixels between the axes and the nearest point."""
 _BASE = "https://vega.github.io/vega-datasets/"
-"""Start of relative links in what vl-convert draws."""
+"""Base URL of relative links in the output of vl-convert."""
 _FONT = "system-ui, sans-serif"
 _CONFIG = {
     "background": "transparent",
@@ -50,34 +50,34 @@ _CONFIG = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A figure: SVG in the page, or drawn by `site.js`."""
+    """Plot, embedded as SVG or drawn by `site.js`."""
 
     kind: str
-    """A key of `specs()`."""
+    """Key of `specs()`."""
     rows: Any
-    """JSON: the rows of its data, or several tables of them by name."""
+    """JSON data: rows, or several tables of rows by name."""
     label: str
-    """Its content in words, for readers who cannot see it."""
+    """Text alternative for screen readers."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """Texts that replace `$<key>` in the specification."""
+    """Replacements of `$<key>` in the specification."""
     caption: str = ""
     environment: str = ""
-    """The hardware of its records, where another plot shows the same costs of another."""
+    """Hardware of the records, if another plot shows the same cost on other hardware."""
     cost: str = ""
-    """The cost on its horizontal axis, by which the first page chooses among its plots."""
+    """Cost on the horizontal axis, by which the start page selects a plot."""
 
     def svg(self, root: str) -> str:
-        """Return it as SVG for a page whose links start at `root`; empty for the other kinds."""
+        """Return the SVG for a page with links relative to `root`; empty for kinds not embedded."""
         return svg(self.kind, self.rows, self.words, root) if self.kind in SIZES else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plotted:
-    """Plots of curves that share a legend."""
+    """Plots of curves with a common legend."""
 
     plots: tuple[Plot, ...]
     legend: tuple[tuple[str, int], ...]
-    """Names and their colours."""
+    """Names and their colour numbers."""
 
 
 def plotted(curves: Iterable[Curves]) -> Plotted:
@@ -99,7 +99,7 @@ def plotted(curves: Iterable[Curves]) -> Plotted:
 
 
 def svg(kind: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str], root: str) -> str:
-    """Return the plot of `rows`; its texts are escaped."""
+    """Return the plot of `rows` as SVG with escaped texts."""
     import vl_convert
 
     texts = {f"${key}": text for key, text in words.items()}
@@ -111,7 +111,7 @@ def svg(kind: str, rows: Sequence[Mapping[str, Any]], words: Mapping[str, str], 
 
 
 def _put(value: Any, texts: Mapping[str, str]) -> Any:
-    """Replace whole strings, as `site.js` does."""
+    """Replace whole strings, in the same way as `site.js`."""
     if isinstance(value, str):
         return texts.get(value, value)
     if isinstance(value, list):
@@ -167,7 +167,7 @@ def _compiled() -> dict[str, Any]:
 
 
 def _points(alt: Any, kind: str, ticks: int = 5) -> tuple[Any, Any]:
-    """Points with their intervals, sweeps as curves, and the line of the Pareto-optimal points."""
+    """Return points with intervals, sweeps as curves, and the line of Pareto-optimal points."""
     x = alt.X("x:Q").scale(type="log", nice=False, padding=PADDING).title("$x")
     x = x.axis(grid=False, format=",.3~r", tickCount=5, labelOverlap="greedy", labelSeparation=6)
     y = alt.Y("y:Q").scale(zero=False, nice=False, padding=PADDING).title("$y")
@@ -198,7 +198,7 @@ def _points(alt: Any, kind: str, ticks: int = 5) -> tuple[Any, Any]:
 
 
 def _colours(alt: Any) -> tuple[Any, Any]:
-    """Colours and shapes of the stylesheet by number."""
+    """Return the scales of the stylesheet's colours and shapes, by number."""
     numbers = {"domain": list(range(COLOURS))}
     colour = alt.Color("c:O").legend(None)
     colour = colour.scale(range=[f"var(--k{n})" for n in range(COLOURS)], **numbers)
@@ -207,14 +207,14 @@ def _colours(alt: Any) -> tuple[Any, Any]:
 
 
 def _curves(alt: Any, kind: Kind) -> Any:
-    """One curve per name, under load or of a grid."""
+    """Return one curve per name, of load trials or of a grid."""
     width, height = SIZES[kind]
     drawn = layers(alt, alt.NamedData("rows"), kind, "$x", "$y", *_colours(alt))
     return drawn.properties(width=width, height=height)
 
 
 def _named(alt: Any, kind: str) -> Any:
-    """With names of Pareto-optimal points, where `labels` found room for them."""
+    """Return the points, with the labels of Pareto-optimal ones that `place_names` placed."""
     x, points = _points(alt, kind)
     names = alt.Chart(alt.NamedData("rows")).transform_filter("datum.short")
     names = names.mark_text(
@@ -229,7 +229,7 @@ def _small(alt: Any) -> Any:
 
 
 def _latency(alt: Any) -> Any:
-    """Histogram of latencies, with the percentiles of the record."""
+    """Return a histogram of latencies with the record's percentiles."""
     x = alt.X("ms:Q").bin(maxbins=48).scale(zero=False, nice=False)
     x = x.title("encoding and search of one query, ms").axis(format="~g", grid=False, tickCount=6)
     y = alt.Y("count()").title("queries").axis(tickCount=4)
@@ -247,11 +247,11 @@ _QUERIES = (
     "format(datum.y, '.3f') + ' against ' + format(datum.x, '.3f') + ': ' + join(datum.ids, ', ')"
     " + (datum.n > length(datum.ids) ? ' and ' + (datum.n - length(datum.ids)) + ' more' : '')"
 )
-"""Description of a point of several queries."""
+"""Tooltip of a point with several queries."""
 
 
 def _scatter(alt: Any) -> Any:
-    """One point per pair of values, with an area for the number of its queries."""
+    """Return one point per pair of values; its area shows the number of queries."""
     axis = {"format": ".1f", "tickCount": 5}
     x = alt.X("x:Q").scale(padding=6).title("$x").axis(**axis)
     y = alt.Y("y:Q").scale(padding=6).title("$y").axis(**axis)
@@ -267,7 +267,7 @@ def _scatter(alt: Any) -> Any:
 
 
 def _trend(alt: Any) -> Any:
-    """A figure with its intervals, record by record."""
+    """Return a figure with its intervals, record by record."""
     x = alt.X("at:O").sort(None).title(None).axis(labelAngle=0, labelOverlap=True, grid=False)
     y = alt.Y("value:Q").scale(zero=False, padding=12).title(None).axis(format=",.4~r", tickCount=4)
     base = alt.Chart(alt.NamedData("rows")).encode(x=x)

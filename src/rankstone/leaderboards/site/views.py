@@ -1,4 +1,4 @@
-"""Views: quality over one task, or a mean over several, of every method that has all of them."""
+"""Views: quality on one task, or means over several, for the methods that have all tasks."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from rankstone.specs import SuiteSpec
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranked:
-    """A method on one machine, with a record of every task of a view."""
+    """Method on one machine, with a record of every task of a view."""
 
     entries: Mapping[str, Entry]
     """By the name of the board."""
     mean: float
     low: float
-    """NaN where an interval is not known."""
+    """Lower end of the interval; NaN if unknown."""
     high: float
 
     @cached_property
     def entry(self) -> Entry:
-        """Any of its records, for what they have in common."""
+        """One of the records, for facts that all of them share."""
         return next(iter(self.entries.values()))
 
     @property
     def page(self) -> str:
-        """The page that its point leads to."""
+        """Page that the method's point links to."""
         if len(self.entries) == 1:
             return self.entry.page
         return f"matrix.html#{anchor(self.entry)}"
 
     def cost(self, cost: Cost) -> float | None:
-        """The cost over all tasks; None where one is unknown or of other conditions."""
+        """Return the cost over all tasks; None if one is unknown or has other conditions."""
         values = [cost.of(entry.record) for entry in self.entries.values()]
         known = [value for value in values if value is not None]
         if len(known) < len(values) or (cost.of_machine and len(self.conditions) > 1):
@@ -52,36 +52,36 @@ class Ranked:
         return {conditions(entry.record) for entry in self.entries.values()}
 
     def group(self, cost: Cost) -> object:
-        """Equal for methods whose `cost` may be compared."""
+        """Return a key that is equal for methods whose `cost` is comparable."""
         return frozenset(self.conditions) if cost.of_machine else None
 
     def competes(self, cost: Cost) -> bool:
         return all(cost.competes(entry.record) for entry in self.entries.values())
 
     def mark(self, cost: Cost) -> str:
-        """The mark of its figure; one that bars it comes first."""
+        """Return the mark of the method's figure, `CACHED` before others."""
         flags = [flag for e in self.entries.values() if (flag := cost.flag(e.record))]
         return min((flag.mark for flag in flags), default="")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """Methods by their quality, the best first."""
+    """Methods by quality, best first."""
 
     name: str
     page: str
-    """Its page; empty for that of the site's first page."""
+    """Path of the view's page; empty for the start page."""
     measure: str
-    """The measure in words."""
+    """Description of the measure."""
     shares: Mapping[str, float]
-    """Board's name -> its part of the mean."""
+    """Name of the board -> its weight in the mean."""
     rows: tuple[Ranked, ...]
     of: str | None = None
-    """The measure of every task; None: the headline of each."""
+    """Measure on every task; None: the headline of each."""
 
     @cached_property
     def close(self) -> list[bool] | None:
-        """True for each method that is not significantly below the best; None: cannot be tested."""
+        """True for each method not significantly below the best; None if it cannot be tested."""
         if not self.rows:
             return None
         best, *others = [
@@ -96,7 +96,7 @@ class View:
 
     @property
     def suite(self) -> bool:
-        """True for a suite's own mean, whose measure the suite states."""
+        """True for the mean of a suite, whose measure the suite defines."""
         return self.of is not None
 
 
@@ -104,9 +104,9 @@ class Views(NamedTuple):
     """All views of a site."""
 
     first: View | None
-    """The view of the first page; None without records."""
+    """View of the start page; None without records."""
     means: Sequence[View]
-    """Those of several tasks, each with a page, except for the first."""
+    """Other views of several tasks, each with a page."""
     boards: Mapping[str, View]
     """By the name of the board."""
 
@@ -114,8 +114,8 @@ class Views(NamedTuple):
 def views_of(site: Site, suites: Iterable[SuiteSpec]) -> Views:
     """Return the views of a site.
 
-    The first is the first mean that at least half of the methods have, a suite's own before
-    others, else the task of most methods.
+    The start page shows the first mean that at least half of the methods have, suites before other
+    means, or else the task with most methods.
     """
     boards = {board.name: of_board(site, board) for board in site.boards}
     means = [view for view in _means(site, suites) if view.rows]
@@ -127,7 +127,7 @@ def views_of(site: Site, suites: Iterable[SuiteSpec]) -> Views:
 
 
 def anchor(entry: Entry) -> str:
-    """Return the name of a method's row in the table of all results."""
+    """Return the anchor of a method's row in the table of all results."""
     return slug(*entry.cell, unique=entry.cell)
 
 
@@ -136,8 +136,8 @@ def of_board(site: Site, board: Board) -> View:
 
 
 def _means(site: Site, suites: Iterable[SuiteSpec]) -> Iterable[View]:
-    """Yield the suites' own means, then the mean over the tasks that all methods have, or over
-    all."""
+    """Yield the means of suites, then the mean over the tasks that all methods have, or over all
+    tasks."""
     names = [board.name for board in site.boards]
     known = list[set[str]]()
     for suite in suites:
@@ -187,7 +187,7 @@ def _measure(entry: Entry, measure: str | None) -> Measure | None:
 
 
 def groups(view: View, cost: Cost) -> list[Sequence[Ranked]]:
-    """Return the methods with that cost, in groups that may be compared, the largest first."""
+    """Return the methods with that cost, in comparable groups, the largest first."""
     found: dict[object, list[Ranked]] = {}
     for row in view.rows:
         if row.cost(cost) is not None:

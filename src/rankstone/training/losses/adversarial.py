@@ -1,4 +1,4 @@
-"""Training of a retriever and a ranker in turn, each on what the other has reached (AR2).
+"""Alternate training of a retriever and a ranker, each against the other's current state (AR2).
 
 Zhang et al., Adversarial Retriever-Ranker for Dense Text Retrieval, ICLR 2022 (arXiv:2110.03611).
 Imports torch: import this inside functions.
@@ -15,11 +15,12 @@ from rankstone.training.losses.in_batch import unit
 
 
 class AdversarialRetriever(nn.Module):
-    """Retriever G against a ranker D, and distilled from it.
+    """Retriever G, trained adversarially against a ranker D and distilled from it.
 
-    Of a query's documents the first is relevant, the others are what the retriever found. The loss
-    has two parts: the sum over negatives d of p_G(d | negatives) log p_D(d+ | {d+, d}), by which G
-    puts forward what D takes for relevant, and the cross-entropy of p_G from p_D over all of them.
+    The first document of each query is relevant, the others are negatives mined by the retriever.
+    The loss has two parts: the sum over negatives d of p_G(d | negatives) log p_D(d+ | {d+, d}), by
+    which G prefers negatives that D takes for relevant, and the cross-entropy H(p_D, p_G) over all
+    documents.
 
     Args:
         weight: Weight of the first part.
@@ -53,7 +54,7 @@ def adversarial_loss(retriever: Tensor, ranker: Tensor) -> Tensor:
 
     Args:
         retriever: (queries, documents) scores, of the relevant document first.
-        ranker: The same; it gets no gradient.
+        ranker: Scores of the same shape; receives no gradient.
     """
     ranker = ranker.detach()
     won = nn.functional.logsigmoid(ranker[:, :1] - ranker[:, 1:])

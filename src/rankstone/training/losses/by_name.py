@@ -1,4 +1,4 @@
-"""Losses by the names of a recipe: those of sentence-transformers, and own ones that it lacks."""
+"""Losses by name: those of sentence-transformers, and own implementations of others."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rankstone.training.columns import Form
 
 LIBRARY = "sentence_transformers"
 INNER = "loss"
-"""The option that names the loss which another modifies."""
+"""Option that names the loss modified by another loss."""
 
 
 class Loss(NamedTuple):
     target: str
-    """`module:Class`, constructed with the model and the options of the recipe."""
+    """`module:Class`, constructed with the model and the recipe's options."""
     form: Form | None
-    """The columns that it reads; None: those of the loss that it modifies."""
+    """Format of the input columns; None: that of the loss it modifies."""
     takes: tuple[str, ...] = ()
-    """Fields of `Known` that it is constructed with."""
+    """Fields of `Known` that are passed to the constructor."""
 
 
 def _library(room: str, **losses: tuple[str, Form | None]) -> dict[str, Loss]:
@@ -94,7 +94,7 @@ OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
     },
     "uni_encoder": {"packed_candidates": Loss(f"{HOME}.candidates:PackedCandidates", "candidates")},
 }
-"""Losses that the library lacks."""
+"""Losses that sentence-transformers does not have."""
 LOSSES = {
     adapter: {**LIBRARY_LOSSES.get(adapter, {}), **own} for adapter, own in OWN_LOSSES.items()
 }
@@ -102,43 +102,43 @@ LOSSES = {
 
 
 def form_of(adapter: str, name: str, options: Mapping[str, Any]) -> Form:
-    """Return the form of the columns that a loss, or the one inside it, reads."""
+    """Return the format of the columns that a loss, or the loss it modifies, reads."""
     found = _found(adapter, name)
     if found.form is None:
         inner, more = _inner(name, options)
         return _found(adapter, inner).form or form_of(adapter, inner, more)
     if adapter == "sparse":
         raise DefinitionError(
-            f"[training]: '{name}' of a sparse encoder needs a regulariser, or all its weights"
-            f' remain. Write loss = "splade", and name it as options.{INNER}.'
+            f"[training]: '{name}' needs a regulariser to train a sparse encoder, or its vectors"
+            f' stay dense. Write loss = "splade", and options.{INNER} = "{name}".'
         )
     return found.form
 
 
 class Known(NamedTuple):
-    """Objects that losses are made of besides their options."""
+    """Arguments of losses besides their options."""
 
     model: Any
     similarity: str
-    """Similarity of the model's vectors: losses of cosines take inner products for `dot`."""
+    """Similarity of the model's vectors, `cosine` or `dot`."""
     relevant: Sequence[Ints]
-    """Positions of the relevant documents by the number of a query."""
+    """Positions of the relevant documents, by query number."""
     documents: Any
-    """Texts of the documents: a sequence of slices."""
+    """Texts of the documents; supports slicing."""
     queries: Mapping[int, str]
-    """Texts of the queries by their numbers."""
+    """Query number -> text."""
     runner: Any
-    """The start as a method."""
+    """The untrained part as a runner."""
     in_batch_teacher: Any
-    """A method, or None."""
+    """A runner, or None."""
     seed: int
 
 
 def build_loss(adapter: str, name: str, options: Mapping[str, Any], known: Known) -> Any:
-    """Return the loss, with the one that it modifies; imports torch.
+    """Construct the loss, and the one that it modifies; imports torch.
 
     Raises:
-        DefinitionError: there is no such loss for the adapter, or it has no such option.
+        DefinitionError: the loss is unknown for the adapter, or an option is invalid.
     """
     found = _found(adapter, name)
     module, _, kind = found.target.partition(":")

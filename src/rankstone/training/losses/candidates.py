@@ -1,7 +1,7 @@
-"""Training of scorers that share the work on a query: Poly- and Uni-Encoders.
+"""Training of scorers that encode a query once for all candidates: Poly- and Uni-Encoders.
 
-Both losses are the softmax of the relevant document among candidates. Imports torch: import this
-inside functions.
+Both losses are the softmax cross-entropy of the relevant document among the candidates. Imports
+torch: import this inside functions.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from rankstone.runners.scorers.apart import EXTRA, Layout, packed, packed_scores
 
 
 class PolyCodes(nn.Module):
-    """A Poly-Encoder: the other relevant documents and negatives of a batch are candidates too.
+    """Poly-Encoder with in-batch candidates: the batch's other positives and negatives.
 
     Humeau et al., Poly-encoders, ICLR 2020 (arXiv:1905.01969), section 4.4.
 
     Args:
-        codes: Vectors by which a query is read.
+        codes: Number of learnt code vectors that attend to the query's tokens.
     """
 
     def __init__(self, model: Any, codes: int = 16) -> None:
@@ -48,22 +48,23 @@ class PolyCodes(nn.Module):
 
 
 def read_by_codes(codes: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-    """Return (queries, m, d) vectors: means of token states, weighted by attention of each code."""
+    """Return (queries, m, d) vectors: token states averaged by the attention of each code."""
     logits = (codes @ states.transpose(1, 2)).masked_fill(~mask[:, None], -torch.inf)
     return logits.softmax(2) @ states
 
 
 def attended(candidates: Tensor, vectors: Tensor) -> Tensor:
-    """Return (queries, candidates) scores of (candidates, d) over (queries, m, d)."""
+    """Return the (queries, candidates) scores of (candidates, d) vectors that attend over (queries,
+    m, d)."""
     found = (candidates @ vectors.transpose(1, 2)).softmax(2) @ vectors
     return (found * candidates).sum(2)
 
 
 class PackedCandidates(nn.Module):
-    """A Uni-Encoder: each query in one sequence with its relevant document and its negatives.
+    """Uni-Encoder: each query in one sequence with its relevant document and its negatives.
 
-    Song et al., Uni-Encoder, Findings of ACL 2023 (arXiv:2106.01263), without the auxiliary loss of
-    masked words.
+    Song et al., Uni-Encoder, Findings of ACL 2023 (arXiv:2106.01263), without the auxiliary masked
+    language modelling loss.
     """
 
     def __init__(self, model: Any) -> None:

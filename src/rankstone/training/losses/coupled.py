@@ -1,4 +1,4 @@
-"""Training of a reranker on labels of a pool: relevance and selection estimated together.
+"""Training of a reranker on pooled labels: joint estimation of relevance and selection.
 
 Cai et al., Hard Negatives or False Negatives: Correcting Pooling Bias in Training Neural Ranking
 Models, CIKM 2022 (arXiv:2209.05072). Imports torch: import this inside functions.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class ListSoftmax(nn.Module):
-    """-log softmax of the labelled document's score among its list: plain fine-tuning."""
+    """Softmax cross-entropy of the labelled document in its list: ordinary fine-tuning."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class ListSoftmax(nn.Module):
         return -self._scores(self.model, inputs).log_softmax(1)[:, 0].mean()
 
     def _scores(self, model: Any, inputs: list[list[str]]) -> Tensor:
-        """Return (queries, documents) scores; the labelled document is the first of each."""
+        """Return (queries, documents) scores, the labelled document first."""
         columns = []
         for documents in inputs[1:]:
             features = model.preprocess(list(zip(inputs[0], documents, strict=True)))
@@ -35,12 +35,12 @@ class ListSoftmax(nn.Module):
 
 
 class CoupledEstimation(ListSoftmax):
-    """A relevance model, which is kept, and a selection model of the same start, which corrects it.
+    """A relevance model, and a selection model with the same initial weights that corrects it.
 
-    A labelled document was relevant and was selected into the pool. Each model's softmax loss of
-    the labelled document among its list is weighted by the inverse of the other's probability of
-    it: no code of the authors was found, the scale of the weights (mean 1 in a batch, at most
-    `largest`) is ours.
+    A labelled document was both relevant and selected into the pool. Each model's softmax loss of
+    the labelled document in its list is weighted by the inverse of the probability that the other
+    model gives it. Only the relevance model is kept. No code of the authors was found; the scale of
+    the weights (mean 1 in a batch, at most `largest`) is ours.
     """
 
     def __init__(self, model: Any, largest: float = 10.0) -> None:
@@ -56,9 +56,9 @@ def coupled_loss(relevance: Tensor, selection: Tensor, largest: float) -> Tensor
     """Return the sum of both models' weighted losses.
 
     Args:
-        relevance: (queries, documents) scores f, the labelled document first.
-        selection: The same of g.
-        largest: Bound of a weight.
+        relevance: (queries, documents) scores by the relevance model, labelled document first.
+        selection: The same of the selection model.
+        largest: Upper bound of a weight.
     """
     f, g = (scores.log_softmax(1)[:, 0] for scores in (relevance, selection))
     total: Tensor = -(_inverse(g, largest) * f).mean() - (_inverse(f, largest) * g).mean()
@@ -66,6 +66,6 @@ def coupled_loss(relevance: Tensor, selection: Tensor, largest: float) -> Tensor
 
 
 def _inverse(logarithms: Tensor, largest: float) -> Tensor:
-    """Return 1 / p, scaled to mean 1 and bounded, without a gradient."""
+    """Return 1 / p, scaled to mean 1, then clamped, without a gradient."""
     weights = (-logarithms.detach()).softmax(0) * len(logarithms)
     return weights.clamp_max(largest)

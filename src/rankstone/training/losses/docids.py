@@ -1,4 +1,4 @@
-"""Training of a sequence-to-sequence model to write docids (DSI).
+"""Training of a sequence-to-sequence model to generate docids (DSI).
 
 Tay et al., Transformer Memory as a Differentiable Search Index, NeurIPS 2022 (arXiv:2202.06991);
 Pradeep et al., EMNLP 2023 (arXiv:2305.11841). Imports torch: import this inside functions.
@@ -25,15 +25,15 @@ from rankstone.training.docids import collection
 
 Count = Annotated[int, Field(ge=1)]
 IGNORED = -100
-"""Label of positions behind a docid's end, in transformers' losses."""
+"""Label of padding after the end of a docid, ignored by the losses of transformers."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Sizes:
-    """A new T5, by the keys of transformers' `T5Config`, with word pieces of its own."""
+    """Sizes of a randomly initialised T5, by the keys of transformers' `T5Config`."""
 
     vocabulary: Count = 4096
-    """Word pieces, without characters and docids."""
+    """Number of word pieces, single characters and docids excluded."""
     d_model: Count = 128
     d_kv: Count = 32
     d_ff: Count = 256
@@ -44,14 +44,14 @@ class Sizes:
     initializer_factor: Annotated[float, Field(gt=0)] = 1.0
 
     def pieces(self, tokenizer: Any, texts: Sequence[str]) -> Any:
-        """Return a tokenizer with those pieces of `tokenizer`, a BERT's, that `texts` use most.
+        """Return a BERT tokenizer with the word pieces of `tokenizer` most frequent in `texts`.
 
-        All ASCII characters are kept, of which every other word is made.
+        All ASCII characters are kept, so that every ASCII word can be tokenized.
         """
         known: dict[str, int] = tokenizer.get_vocab()
         if not isinstance(tokenizer, BertTokenizer):
             raise DefinitionError(
-                '[training]: start = "random" takes word pieces of a BERT\'s tokenizer, found'
+                '[training]: start = "random" needs the word pieces of a BERT tokenizer, found'
                 f" '{type(tokenizer).__name__}'. Name a BERT in [model]."
             )
         found = Counter(
@@ -65,7 +65,7 @@ class Sizes:
         return BertTokenizer(vocab={p: n for n, p in enumerate(every)}, do_lower_case=lower)
 
     def network(self, tokenizer: Any) -> Any:
-        """Return it with new weights, for the tokens of `tokenizer`."""
+        """Return the network with random weights, for the vocabulary of `tokenizer`."""
         from transformers import T5Config, T5ForConditionalGeneration
 
         pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id or tokenizer.sep_token_id
@@ -86,7 +86,7 @@ def _is_character(piece: str) -> bool:
 
 
 class Writer(InputModule):
-    """A sequence-to-sequence model in the form of a module of sentence-transformers."""
+    """Sequence-to-sequence model as a module of sentence-transformers."""
 
     tokenizer: Any
 
@@ -121,12 +121,13 @@ class Writer(InputModule):
 
 
 class DocidCrossEntropy(nn.Module):
-    """Cross-entropy of a document's docid, token by token, given one of its inputs: transformers'
-    own loss of labels.
+    """Cross-entropy of the tokens of a document's docid, given one of the document's inputs.
+
+    This is the loss that transformers computes from labels.
 
     Args:
-        inputs: Inputs of each document, as `InputSettings`: read when pairs are made.
-        network: `Sizes` of a new network: read when training starts.
+        inputs: `InputSettings` of the inputs of each document; read when the pairs are made.
+        network: `Sizes` of a new network; read when training starts.
     """
 
     def __init__(
@@ -153,5 +154,5 @@ class DocidCrossEntropy(nn.Module):
         return loss
 
     def save(self, folder: Path) -> None:
-        """Write the docids by document beside the weights."""
+        """Write the docid of each document beside the weights."""
         write(folder, self._names)

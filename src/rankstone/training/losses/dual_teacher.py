@@ -1,4 +1,4 @@
-"""Distillation from two teachers at once, as TAS-Balanced has it.
+"""Distillation from two teachers at once (TAS-Balanced).
 
 Hofstätter et al., Efficiently Teaching an Effective Dense Retriever with Balanced Topic Aware
 Sampling, SIGIR 2021 (arXiv:2104.06967). Imports torch: import this inside functions.
@@ -18,19 +18,19 @@ from rankstone.training.losses.in_batch import in_batch_scores, unit
 
 
 class DualTeacher(nn.Module):
-    """MarginMSE by a teacher of pairs, and by another over all documents of the batch.
+    """MarginMSE with a pairwise teacher, and with another teacher over all documents of the batch.
 
-    The loss is MarginMSE(pairs) + alpha MarginMSE(batch): the mean squared difference of the
-    student's and the teacher's margins s(q, d+) - s(q, d), over the pair's own negatives d, and
-    over all documents d of the batch. Scores of the first teacher are computed before training,
-    those of the second with each batch.
+    The loss is MarginMSE(pairs) + alpha MarginMSE(batch): the mean squared difference between the
+    student's and the teacher's margins s(q, d+) - s(q, d), over the pair's own negatives d and over
+    all documents d of the batch. The first teacher's scores are computed before training, those of
+    the second in each step.
 
     Args:
         queries: Texts by number.
         documents: Texts by position.
-        in_batch_teacher: A method whose representations are compared, such as late interaction.
-        alpha: Weight of the second part; the paper has 0.75.
-        in_batch_scale: Factor of the second teacher's scores, where the teachers' scales differ.
+        in_batch_teacher: Runner that scores by its representations, such as late interaction.
+        alpha: Weight of the second part, 0.75 in the paper.
+        in_batch_scale: Factor of the second teacher's scores, if the teachers' scales differ.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class DualTeacher(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if in_batch_teacher is None:
-            raise ValueError("it learns from a second teacher, named by 'in_batch_teacher'")
+            raise ValueError("the loss needs a second teacher: name it as 'in_batch_teacher'")
         self.model, self.similarity = model, similarity
         self.alpha, self.in_batch_scale = alpha, in_batch_scale
         self._texts, self._teacher = (queries, documents), in_batch_teacher
@@ -48,8 +48,8 @@ class DualTeacher(nn.Module):
         """Return the loss.
 
         Args:
-            labels: (n, 1 + 2 columns of documents) numbers of the query and of the documents, then
-                the first teacher's scores of these.
+            labels: (n, 1 + 2 * document columns) numbers of query and documents, then the
+                first teacher's scores of the documents.
         """
         queries, *columns = (
             unit(self.model(features)["sentence_embedding"], self.similarity)
@@ -65,7 +65,7 @@ class DualTeacher(nn.Module):
         )
 
     def _scores(self, numbers: Any) -> Tensor:
-        """Return (n, documents) scores; 0 where a text has nothing that is compared."""
+        """Return the second teacher's (n, documents) scores; 0 if a text has no representation."""
         texts, documents = self._texts
         asked = self._teacher.encode([texts[number] for number in numbers[:, 0].tolist()], "query")
         found = self._teacher.encode(documents.take(numbers[:, 1:].T.ravel()), "document")
@@ -74,6 +74,6 @@ class DualTeacher(nn.Module):
 
 
 def margin_mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean squared difference of margins of the first column over the others."""
+    """Return the mean squared difference of the margins of the first column over the others."""
     own, taught = (scores[:, :1] - scores[:, 1:] for scores in (student, teacher))
     return nn.functional.mse_loss(own, taught)

@@ -1,4 +1,7 @@
-"""FLOPS regularisation that spares rare tokens. Imports torch: import this inside functions."""
+"""FLOPS regularisation that penalises rare tokens less.
+
+Imports torch: import this inside functions.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from torch import Tensor, nn
 
 
 class IdfFlops(FlopsLoss):
-    """sum_j (mean over texts of w_j / max(idf_j, 1))^2.
+    """FLOPS loss weighted by idf: sum_j (mean over texts of w_j / max(idf_j, 1))^2.
 
-    Of Geng et al., 2024 (arXiv:2411.04403), who weigh the FLOPS of a token by its idf; their
-    released code has idf in the weights of queries alone. The form of the weight is our reading.
-    Below 1 the idf does not count: that of a token in every text, such as [CLS], is nearly 0, and
-    its penalty alone would be the loss.
+    Geng et al., 2024 (arXiv:2411.04403) weight the FLOPS of a token by its idf; their released code
+    uses idf in the query weights only. The form of the weight is our reading of the paper. The idf
+    is clamped at 1: a token in every text, such as [CLS], has an idf near 0, and its penalty alone
+    would dominate the loss.
     """
 
     def __init__(self, model: Any, idf: Tensor, threshold: float | None = None) -> None:
@@ -29,10 +32,10 @@ class IdfFlops(FlopsLoss):
 
 
 class IdfSplade(SpladeLoss):
-    """SpladeLoss whose regulariser of documents is `IdfFlops`, with idf of the training documents.
+    """SpladeLoss with `IdfFlops` as document regulariser, with the idf of the training documents.
 
     Args:
-        documents: Texts by which idf_j = ln(1 + (N - n_j + .5) / (n_j + .5)) is counted.
+        documents: Texts from which idf_j = ln(1 + (N - n_j + .5) / (n_j + .5)) is computed.
     """
 
     def __init__(self, model: Any, loss: nn.Module, documents: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Base of losses over every query and document of a batch.
+"""Base of losses over all pairs of queries and documents of a batch.
 
 Imports torch: import this inside functions.
 """
@@ -21,7 +21,7 @@ def in_batch_scores(queries: Tensor, documents: Tensor, similarity: str) -> Tens
 
 
 def unit(vectors: Tensor, similarity: str) -> Tensor:
-    """Return vectors of which inner products are the similarity."""
+    """Return vectors whose inner products are the similarity."""
     return nn.functional.normalize(vectors, dim=-1) if similarity == "cosine" else vectors
 
 
@@ -29,18 +29,18 @@ class Batch(NamedTuple):
     """Distinct queries and documents of a batch."""
 
     queries: Tensor
-    """(queries, dim) vectors of which inner products are the similarity."""
+    """(queries, dim) vectors whose inner products are the similarity."""
     documents: Tensor
-    """(documents, dim)"""
+    """(documents, dim) vectors, likewise."""
     relevant: Tensor
-    """(queries, documents) bool, by the judgements."""
+    """(queries, documents) bool, from the judgements."""
 
 
 class InBatch(nn.Module):
-    """Base of losses of (queries, documents) scores, and of which documents are relevant.
+    """Base of losses computed from the (queries, documents) scores and relevance of a batch.
 
-    A query or document that a batch holds several times counts once. Relevance is that of the
-    judgements, for every pair in the batch.
+    A query or document that occurs several times in a batch counts once. Relevance is taken from
+    the judgements, for every pair in the batch.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class InBatch(nn.Module):
         return self.loss(found.queries @ found.documents.T / self.temperature, found.relevant)
 
     def batch(self, sentence_features: Any, labels: Tensor) -> Batch:
-        """Return the batch.
+        """Encode the batch and look up its relevance.
 
         Args:
-            labels: (n, 1 + columns of documents) numbers of the query and of the documents.
+            labels: (n, 1 + document columns) numbers of the query and of the documents.
         """
         vectors = [
             unit(self.model(columns)["sentence_embedding"], self.similarity)
@@ -75,7 +75,7 @@ class InBatch(nn.Module):
 
 
 def _first(numbers: Tensor) -> tuple[list[int], Tensor]:
-    """Return distinct numbers, and where each is first."""
+    """Return the distinct numbers, and the position of the first occurrence of each."""
     _, first = np.unique(numbers.cpu().numpy(), return_index=True)
     places = torch.from_numpy(np.sort(first)).to(numbers.device)
     return numbers[places].tolist(), places

@@ -1,4 +1,4 @@
-"""Losses of dual encoders for queries with many relevant documents (DEXML).
+"""Losses for dual encoders and queries with many relevant documents (DEXML).
 
 Gupta et al., Dual-Encoders for Extreme Multi-Label Classification, ICLR 2024 (arXiv:2310.10636).
 Imports torch: import this inside functions.
@@ -20,14 +20,14 @@ BISECTIONS = 40
 
 
 class DecoupledSoftmax(InBatch):
-    """Softmax of each relevant document against the others that are not relevant."""
+    """Softmax of each relevant document against those that are not relevant."""
 
     def loss(self, scores: Tensor, relevant: Tensor) -> Tensor:
         return decoupled_softmax(scores, relevant)
 
 
 class SoftTopK(InBatch):
-    """Logarithm of a relevant document's place among the `k` best, made differentiable."""
+    """Negative logarithm of a differentiable top-k membership of the relevant documents."""
 
     def __init__(
         self, model: Any, relevant: Sequence[Ints], similarity: str, k: int = 5,
@@ -45,25 +45,24 @@ def decoupled_softmax(scores: Tensor, relevant: Tensor) -> Tensor:
     -log(e^s_l / (e^s_l + sum over documents j that are not relevant of e^s_j)).
 
     Args:
-        scores: (queries, documents)
-        relevant: Of the same shape, bool.
+        scores: (queries, documents) array.
+        relevant: Bool array of the same shape.
     """
     others = scores.masked_fill(relevant, -torch.inf).logsumexp(1, keepdim=True)
     return _mean(nn.functional.softplus(others - scores), relevant)
 
 
 def soft_top_k_loss(scores: Tensor, relevant: Tensor, k: int, alpha: float) -> Tensor:
-    """Return the mean of -log of `soft_top_k` of relevant documents, as `decoupled_softmax` has
-    it."""
+    """Return the mean over queries of the mean over their relevant documents of -log soft_top_k."""
     k = min(k, scores.shape[1] - 1)
     return _mean(-soft_top_k(scores, k, alpha).clamp_min(torch.finfo(scores.dtype).tiny).log(),
                  relevant)  # fmt: skip
 
 
 def soft_top_k(scores: Tensor, k: float, alpha: float) -> Tensor:
-    """Return sigma(alpha (s + t)) with the t by which each row's sum is `k`.
+    """Return sigma(alpha (s + t)), with t such that each row sums to `k`.
 
-    The gradient takes t's dependence on the scores into account, in closed form: the Jacobian is
+    The gradient accounts for the dependence of t on the scores in closed form: the Jacobian is
     diag(v) - v v^T / sum(v) with v = alpha sigma (1 - sigma).
     """
     found: Tensor = _SoftTopK.apply(scores, k, alpha)  # type: ignore[no-untyped-call]

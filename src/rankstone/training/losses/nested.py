@@ -1,4 +1,4 @@
-"""Losses for parts of a network that are used by themselves: early exits and narrow layers.
+"""Losses for sub-networks: early exits and narrower layers.
 
 Imports torch: import this inside functions.
 """
@@ -16,20 +16,20 @@ from rankstone.training.losses.in_batch import in_batch_scores
 
 
 class WeightedExits(nn.Module):
-    """sum over exits i of i / L times the loss of the vectors pooled after layer i of L.
+    """Weighted sum of the losses at early exits: sum over exits i of (i / L) loss_i, for L layers.
 
-    Of ModularStarEncoder (arXiv:2503.03008). The pooled layers share the modules behind the
-    transformer. With `distillation`, an earlier exit learns from the last as well, as Zhang et al.
-    have it (Be Your Own Teacher, ICCV 2019, arXiv:1905.08094): to its loss is added
-    KL(p_L || p_i), where p_i are the softmax shares of the batch's documents for each query, and
-    the last exit learns nothing from it.
+    The loss of ModularStarEncoder (arXiv:2503.03008); loss_i is computed from the vectors pooled
+    after layer i, and all exits share the modules that follow the transformer. With `distillation`,
+    earlier exits also learn from the last (Zhang et al., Be Your Own Teacher, ICCV 2019,
+    arXiv:1905.08094): KL(p_L || p_i) is added to their losses, where p_i is the softmax over the
+    batch's documents for each query, and the last exit receives no gradient from it.
 
     Args:
         loss: A loss of the library that can be computed from vectors.
-        exits: Layers, counted from 1; the last is added where it is left out.
-        distillation: Weight of the divergence beside an exit's loss; 0: none.
-        temperature: Divisor of the scores in the shares.
-        similarity: `cosine` or `dot`: the scores of these.
+        exits: Layers, counted from 1; the last layer is always added.
+        distillation: Weight of the divergence; 0 for none.
+        temperature: Divisor of the scores in the softmax.
+        similarity: `cosine` or `dot`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class WeightedExits(nn.Module):
         return total
 
     def _shares(self, vectors: list[Tensor]) -> Tensor:
-        """Return (queries, documents) logarithms of the shares."""
+        """Return the (queries, documents) log-softmax of the in-batch scores."""
         queries, documents = vectors[0], torch.cat(vectors[1:])
         scores = in_batch_scores(queries, documents, self.similarity)
         return (scores / self.temperature).log_softmax(1)
@@ -82,25 +82,25 @@ class WeightedExits(nn.Module):
 
 
 def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """Return the mean over rows of KL(teacher || student), both in logarithms."""
+    """Return the mean over rows of KL(teacher || student), both given as log-probabilities."""
     return nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
 class NestedWidths(nn.Module):
-    """The loss of the network with feed-forward layers of a width that is drawn at each step.
+    """A loss computed with feed-forward layers of a random width at each step.
 
-    MatFormer (Devvrit et al., arXiv:2310.07707): a narrower network is the first hidden units of
-    every feed-forward layer.
+    MatFormer (Devvrit et al., arXiv:2310.07707): a narrower network consists of the first hidden
+    units of every feed-forward layer.
 
     Args:
-        widths: Shares of the hidden units, of which one is drawn with equal chance.
+        widths: Fractions of the hidden units; one is drawn uniformly at each step.
     """
 
     def __init__(self, model: Any, loss: nn.Module, widths: Sequence[float]) -> None:
         super().__init__()
         self.model, self.loss = model, loss
         if not widths or not all(0 < share <= 1 for share in widths):
-            raise ValueError(f"widths {list(widths)} are no shares of a layer")
+            raise ValueError(f"widths {list(widths)}: expected fractions in (0, 1]")
         self.widths = tuple(widths)
 
     def forward(self, sentence_features: Any, labels: Tensor) -> Tensor:
@@ -115,11 +115,11 @@ def narrowed(model: nn.Module, share: float) -> Iterator[None]:
     """Use only the first hidden units of every feed-forward layer while the block runs.
 
     Raises:
-        ValueError: the network has no layers of BERT's kind, named `intermediate`.
+        ValueError: the network has no BERT-like layers named `intermediate`.
     """
     layers = [m for name, m in model.named_modules() if name.endswith(".intermediate")]
     if not layers:
-        raise ValueError("a network whose feed-forward layers are not BERT's cannot be narrowed")
+        raise ValueError("only networks with BERT's feed-forward layers can be narrowed")
 
     def first_units(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
         kept = max(1, round(share * output.shape[-1]))

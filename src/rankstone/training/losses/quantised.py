@@ -1,4 +1,4 @@
-"""Training of encoders together with the centroids of a product quantiser (JPQ, RepCONC).
+"""Joint training of encoders and the centroids of a product quantiser (JPQ, RepCONC).
 
 Imports torch: import this inside functions.
 """
@@ -30,10 +30,10 @@ from rankstone.training.losses.multi_label import decoupled_softmax
 
 
 class Centroids(nn.Module):
-    """The rotation of a warm start, which stays, and its centroids, which learn at their own rate.
+    """Fixed rotation and trainable centroids, with a learning rate of their own.
 
     Args:
-        start: Codes documents.
+        start: Quantiser to start from.
     """
 
     def __init__(self, start: Quantiser) -> None:
@@ -46,27 +46,27 @@ class Centroids(nn.Module):
 
     @property
     def quantiser(self) -> Quantiser:
-        """The quantiser as it is now."""
+        """The quantiser with the current centroids."""
         found = (part.detach().cpu().numpy().copy() for part in (self.rotation, self.weight))
         return Quantiser(*found)
 
 
 class RankedCodes(nn.Module):
-    """Encoder of queries and centroids, trained on what the index of fixed codes ranks best.
+    """Query encoder and centroids, trained on the top results of an index with fixed codes (JPQ).
 
     Zhan et al., Jointly Optimizing Query Encoder and Product Quantization, CIKM 2021
-    (arXiv:2108.00644). Documents are encoded and coded once, by the start. In each step every query
-    is searched with the current encoder and centroids, so that negatives are those that the index
-    itself puts before the relevant document; scores are the index's, of reconstructed documents.
-    The loss is `lambda_loss`.
+    (arXiv:2108.00644). Documents are encoded and quantised once, by the initial model. In each step
+    every query is searched with the current encoder and centroids, so that the negatives are the
+    documents that the index itself ranks best. Scores are those of the index, with reconstructed
+    documents. The loss is `lambda_loss`.
 
     Args:
-        relevant: Positions of relevant documents by the number of a query.
-        documents: Texts of the documents: a sequence of slices.
-        runner: A method with `start`, `codes` and an encoder of documents.
-        negatives: Documents that the index ranks best, for each query.
+        relevant: Positions of relevant documents, by query number.
+        documents: Texts of the documents; supports slicing.
+        runner: A runner with `start`, `codes` and a document encoder.
+        negatives: Number of top results used as negatives of each query.
         centroid_rate: Learning rate of the centroids.
-        temperature: Divisor of scores; 0.05 for cosines, 1 for inner products where None.
+        temperature: Divisor of scores; None: 0.05 for cosines, 1 for inner products.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class RankedCodes(nn.Module):
         return lambda_loss(scores, left_out.to(scores.device))
 
     def save(self, folder: Path) -> None:
-        """Write the quantisers beside the encoder of queries."""
+        """Write the quantisers beside the query encoder."""
         Learnt(self._coding, self.centroids.quantiser).save(folder)
 
     def _found(self, queries: Tensor) -> Ints:
-        """Return (n, negatives) positions that the index ranks best now."""
+        """Return (n, negatives) positions of the top results of the current index."""
         index = bare_index(self.centroids.quantiser, self.codes.cpu().numpy())
         asked = np.ascontiguousarray(queries.detach().cpu().numpy(), dtype=np.float32)
         found: Ints = index.search(asked, min(self.negatives, index.ntotal))[1]
@@ -109,7 +109,7 @@ class RankedCodes(nn.Module):
 
 
 def _read(chunks: MemoryChunks) -> list[Any]:
-    """Return all vectors, of which `chunks` keeps the whole."""
+    """Return all vectors of `chunks` as one chunk."""
     return [chunks.take(np.arange(len(chunks)))]
 
 
@@ -117,12 +117,13 @@ def lambda_loss(scores: Tensor, left_out: Tensor) -> Tensor:
     """Return the mean over queries of the sum over documents d of
     |1 / rank(d+) - 1 / rank(d)| log(1 + e^(s(d) - s(d+))).
 
-    The weight is the change of the reciprocal rank if d+ and d changed places (LambdaRank; Burges,
-    2010); ranks are those by `scores`, and get no gradient.
+    The weight is the change of the reciprocal rank if d+ and d were swapped (LambdaRank; Burges,
+    2010). Ranks are computed from `scores` and receive no gradient.
 
     Args:
-        scores: (queries, documents), of the relevant document d+ first.
-        left_out: Of the same shape: True for other relevant documents, and for d+ found again.
+        scores: (queries, documents), the relevant document d+ first.
+        left_out: Bool array of the same shape: True for other relevant documents, and for
+            further occurrences of d+.
     """
     kept = scores.masked_fill(left_out, -torch.inf)
     order = kept.detach().argsort(dim=1, descending=True, stable=True)
@@ -133,18 +134,18 @@ def lambda_loss(scores: Tensor, left_out: Tensor) -> Tensor:
 
 
 class JointClustering(InBatch):
-    """Both encoders and the centroids, trained to rank documents coded by constrained clustering.
+    """Encoder and centroids, trained on documents quantised by constrained clustering (RepCONC).
 
     Zhan et al., Learning Discrete Representations via Constrained Clustering for Effective and
-    Efficient Dense Retrieval, WSDM 2022 (arXiv:2110.05789). The documents of a batch are coded so
-    that all centroids of a part are used equally (`balanced_codes`). The loss ranks their quantised
-    vectors, whose gradient reaches the centroids and, straight through, the encoder, plus
-    mse_weight |R d - c|^2. Ranking is the softmax of each relevant document against the documents
-    of the batch that are not.
+    Efficient Dense Retrieval, WSDM 2022 (arXiv:2110.05789). The documents of a batch are quantised
+    such that all centroids of a sub-vector are used equally often (`balanced_codes`). The loss is a
+    ranking loss of the quantised vectors plus mse_weight |R d - c|^2. The gradient of the ranking
+    loss reaches the centroids and, by the straight-through estimator, the encoder. The ranking loss
+    is the softmax of each relevant document against those of the batch that are not relevant.
 
     Args:
-        runner: A method with `start`, `epsilon`, `iterations` and an encoder of documents.
-        mse_weight: Weight of the error of quantisation.
+        runner: A runner with `start`, `epsilon`, `iterations` and a document encoder.
+        mse_weight: Weight of the quantisation error.
         centroid_rate: Learning rate of the centroids.
     """
 
@@ -171,12 +172,12 @@ class JointClustering(InBatch):
         return ranking + self.mse_weight * ((rotated - quantised) ** 2).sum(1).mean()
 
     def quantised(self, rotated: Tensor) -> Tensor:
-        """Return the (n, dim) centroids of rotated documents, each used equally often."""
+        """Quantise (n, dim) rotated documents, with every centroid used equally often."""
         weight = self.centroids.weight
         parts = rotated.detach().reshape(len(rotated), weight.shape[0], weight.shape[2])
         codes = balanced_codes(parts, weight.detach(), **self._plan).to(weight.device)
         return weight[torch.arange(len(weight)), codes].reshape(len(rotated), -1)
 
     def save(self, folder: Path) -> None:
-        """Write the quantiser beside the encoder of both."""
+        """Write the quantiser beside the shared encoder."""
         Learnt(self.centroids.quantiser, self.centroids.quantiser).save(folder)

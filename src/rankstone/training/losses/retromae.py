@@ -1,4 +1,4 @@
-"""Pre-training of an encoder by reconstruction from its first token's state (RetroMAE).
+"""Pre-training of an encoder by reconstruction from the state of its first token (RetroMAE).
 
 Xiao et al., RetroMAE: Pre-Training Retrieval-oriented Language Models Via Masked Auto-Encoder,
 EMNLP 2022 (arXiv:2205.12035). Imports torch: import this inside functions.
@@ -14,16 +14,16 @@ from torch.nn import functional
 
 
 class EnhancedDecoding(nn.Module):
-    """Masked language modelling of the encoder, and enhanced decoding by one layer.
+    """Masked language modelling by the encoder, and enhanced decoding by a one-layer decoder.
 
-    The encoder reads a text of which some tokens are masked. From the state of its first token
-    alone and the other tokens' embeddings the decoder predicts every token: row i of its attention
-    sees the first token's state and positions drawn for it, never i. Both heads share the word
-    embeddings. The decoder is left behind when training ends.
+    The encoder reads a text with some tokens masked. The decoder predicts every token from the
+    state of the encoder's first token and the embeddings of the other tokens: row i of its
+    attention mask sees the first token's state and a random set of positions without i. Both heads
+    share the word embeddings. The decoder is discarded after training.
 
     Args:
-        encoder_mask: Share of the tokens that the encoder does not see.
-        decoder_mask: Share of the positions that a row of the decoder does not see.
+        encoder_mask: Fraction of the tokens that are masked in the encoder.
+        decoder_mask: Fraction of the positions that are masked in each row of the decoder.
     """
 
     def __init__(self, model: Any, encoder_mask: float = 0.3, decoder_mask: float = 0.5) -> None:
@@ -56,12 +56,12 @@ class EnhancedDecoding(nn.Module):
         return self._loss(states, ids, hidden_tokens) + self._loss(decoded, ids, ordinary)
 
     def decoded(self, sentence: Tensor, ids: Tensor, visible: Tensor) -> Tensor:
-        """Return the decoder's states of all tokens.
+        """Return the decoder's (n, length, width) states.
 
         Args:
             sentence: (n, width) states of the first token.
-            ids: (n, length) tokens as they are.
-            visible: (n, length, length) True where a row sees a position.
+            ids: (n, length) unmasked tokens.
+            visible: (n, length, length) True if a row sees a position.
         """
         embeddings = self.model[0].auto_model.embeddings
         places = torch.arange(ids.shape[1], device=ids.device)
@@ -88,8 +88,9 @@ class EnhancedDecoding(nn.Module):
 
 
 def visible_positions(mask: Tensor, share_hidden: float) -> Tensor:
-    """Return (n, length, length) which positions each row sees: the first, and others by chance
-    that are neither padding nor the row itself.
+    """Return an (n, length, length) mask of the positions that each row sees.
+
+    These are the first one, and random ones that are neither padding nor the row itself.
 
     Args:
         mask: (n, length) True for tokens that are not padding.
