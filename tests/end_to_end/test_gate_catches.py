@@ -1,4 +1,4 @@
-"""Known regressions, seeded into real runs, and the gate that must catch each."""
+"""Known regressions, seeded into real runs, each of which the gate must detect."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SPINNING = """
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of BM25 as it is, and with half of its stop words."""
+    """Results of unchanged BM25, and of BM25 with half of its stop words."""
     place = tmp_path_factory.mktemp("gate")
     base = Workspace.find(ROOT).method(BM25)
     words = sorted(_infer_stopwords("english"))[::2]
@@ -97,9 +97,9 @@ PROMPT = "source code of "
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two documents a module, its documentation and its source; queries name a module alone.
+    """Two documents per module, documentation and source; queries are names of modules.
 
-    All of them want the source, and only the prompt says so.
+    Only the source is relevant, which only the prompt states.
     """
     data = tmp_path_factory.mktemp("modules")
     task = Workspace.find(ROOT).task("stdlib/modules")
@@ -125,7 +125,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow  # prompts reach vectors: test_checkpoints; drops are caught: above
 def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
-    """The genuine weights of all-MiniLM, with the prompt of its queries and without."""
+    """The real weights of all-MiniLM, with and without the query prompt."""
     base = Workspace.find(ROOT).method("dense/all-minilm-l6-v2")
 
     def prompted(name: str, query: str) -> MethodSpec:
@@ -148,7 +148,7 @@ def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
 
 
 def slowed(folder: Path, share: float) -> Path:
-    """A checkout whose BM25 takes so much longer, to encode and to search."""
+    """Return a checkout whose BM25 is slower by `share`, in encoding and search."""
     for name in ("src", "runners", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name)
     runners = folder / "src" / "rankstone" / "runners"
@@ -175,7 +175,7 @@ TURNS = [
 
 
 def in_turns(slow: Path) -> None:
-    """Both versions on the smallest task there is."""
+    """Measure both versions in alternation on the smallest task."""
     told: list[str] = []
     session = Session(workspace=ROOT)
     (one,) = session.gate_ab(
@@ -188,7 +188,7 @@ def in_turns(slow: Path) -> None:
 
 
 def test_versions_are_measured_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process a version, whose record stands for all its rounds."""
+    """Each version has one process and one record for all its rounds."""
     monkeypatch.setattr(ab_comparison, "_run", cache(ab_comparison._run))
     in_turns(slowed(tmp_path / "slow", 3.0))
 
@@ -200,7 +200,7 @@ def test_every_round_is_a_run_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_fifth_slower(measured: Path, tmp_path: Path) -> None:
-    """Forty rounds: on a loaded machine the ratio of one round spreads by a fifth and more."""
+    """Forty rounds, because on a busy machine the ratio of one round varies by a fifth and more."""
     versions = str(ROOT), str(slowed(tmp_path / "slow", 0.2))
     slight = GateRules(quality=(), cost=(CostRule(figure="median latency", allowance=1.05),))
     (one,) = Session(workspace=ROOT).gate_ab(versions, [BM25], [TASK], rounds=40, rules=slight)

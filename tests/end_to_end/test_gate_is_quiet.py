@@ -1,4 +1,4 @@
-"""Changes that change nothing: how often the gate fails them, over hundreds of real trials."""
+"""False alarms of the gate for changes without effect, over hundreds of real trials."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ENCODER = PLACE.method("dense/wordllama-256")
 
 
 class Kept:
-    """A corpus that was encoded once for all seeds."""
+    """Corpus that is encoded once for all seeds."""
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self.vectors = vectors
@@ -76,7 +76,7 @@ def dataset_of(task: str) -> Dataset:
 def reruns(
     task: str, method: str, changes: dict[str, Any], seeds: int, folder: Path
 ) -> list[Stored]:
-    """Records of the same method, with one seed after the other and the first of them twice."""
+    """Return records of the same method, one per seed, the first seed twice."""
     dataset = dataset_of(task)
     base = PLACE.method(method)
     spec = MethodSpec(
@@ -138,7 +138,7 @@ RULE = CostRule(figure="median latency", allowance=1.1)
 
 @pytest.fixture(scope="module")
 def timed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Pass]:
-    """One pass of BM25 over queries of stdlib/modules, each timed, so much longer than it is."""
+    """One timed pass of BM25 over queries of stdlib/modules, slowed down by a factor."""
     dataset = dataset_of("stdlib/modules")
     runner = build_runner(PLACE.method("lexical/bm25"))
     texts = dataset.corpus.texts(0, len(dataset.corpus))
@@ -166,7 +166,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Pass]:
 
 
 def in_turns(baseline: Pass, candidate: Pass, rounds: int) -> Judgement:
-    """Both sides measured as `--ab` measures them, within this process."""
+    """Measure both sides as `--ab` does, but within this process."""
     sides: tuple[list[RunRecord], list[RunRecord]] = [], []
     for number in range(rounds):
         order = [(baseline, sides[0]), (candidate, sides[1])]
@@ -184,6 +184,6 @@ def test_the_same_code_is_rarely_slower(timed: Callable[[float], Pass]) -> None:
 
 @pytest.mark.slow  # simulated in tests/unit/test_gate.py
 def test_a_fifth_slower_is_seen(timed: Callable[[float], Pass]) -> None:
-    """Real timings in turns; processes of their own take minutes (test_gate_catches)."""
+    """Interleaved real timings; separate processes would take minutes (test_gate_catches)."""
     one = in_turns(timed(0.0), timed(0.2), 120)
     assert one.verdict == "shown", one.detail

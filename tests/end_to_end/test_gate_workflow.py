@@ -1,4 +1,4 @@
-"""The page's two examples of the gate, run as they are printed, in a repository of their own."""
+"""The two documented examples of the gate, run verbatim in a new repository."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCKS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE
 (RULES,) = re.findall(r"```toml\n(level = .*?)```", PAGE, re.DOTALL)
 PULL_REQUEST = {"${{ github.base_ref }}": "main", "stdlib/functions": "stdlib/modules@first10",
                 "bm25 wordllama-256": "bm25"}  # fmt: skip
-"""What GitHub fills in, a smaller task in place of a larger, and one method of two."""
+"""Substitutions: GitHub's values, a smaller task, and one method instead of two."""
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -34,7 +34,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of a repository with this code, as `actions/checkout` leaves one."""
+    """A clone of a repository with this code, as made by `actions/checkout`."""
     place = tmp_path_factory.mktemp("workflow")
     origin = place / "origin"
     for name in ("src", "runners", "benchmarks"):
@@ -52,9 +52,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(checkout: Path, script: list[str] | str, **more: str) -> subprocess.CompletedProcess[str]:
-    """By the shell of GitHub's runners, or a command as pre-commit splits it."""
+    """Run a script with the shell of GitHub's runners, or a command split as by pre-commit."""
     path = f"{checkout.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    strange = ("GITHUB_", "RANKSTONE_", "GIT_")  # of whoever runs the tests
+    strange = ("GITHUB_", "RANKSTONE_", "GIT_")  # from the environment of the test run
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(strange)},
         "PATH": path, "PYTHONPATH": "src",
@@ -87,7 +87,7 @@ def test_the_workflow_runs_as_printed(checkout: Path) -> None:
     assert "**The gate passes. (1 equivalent, 1 within)**" in summary.read_text()
     root = ElementTree.parse(checkout / "gate.xml").getroot()
     assert len(root.findall(".//testcase")) == 2
-    # A candidate that lost a method fails, and says so where GitHub shows it.
+    # A candidate that lacks a method fails, with an annotation on GitHub.
     for path in (checkout / "results" / "candidate").rglob("bm25@*.json"):
         path.unlink()
     done = run(checkout, judging, **told)
@@ -102,7 +102,7 @@ def test_the_workflow_runs_as_printed(checkout: Path) -> None:
 
 
 def test_the_hook_states_commands() -> None:
-    """Those of the workflow, which run above."""
+    """They are those of the workflow, which run above."""
     assert (HOOK["language"], HOOK["pass_filenames"]) == ("system", False)
     shell, option, script = shlex.split(HOOK["entry"])
     assert (shell, option) == ("sh", "-c")

@@ -1,4 +1,4 @@
-"""Every cell ends in a record, whatever its adapter does, and the cells behind it run."""
+"""Every cell ends in a record, whatever its adapter does, and later cells still run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MORE_ENDINGS = {
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A workspace with a collection of one document; what is left behind ends with the test."""
+    """A workspace with a collection of one document; remaining processes end with the test."""
     monkeypatch.syspath_prepend(str(ADAPTERS))
     for name in ("pids", "server"):
         (tmp_path / name).mkdir()
@@ -56,7 +56,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def left(workspace: Path) -> list[psutil.Process]:
-    """The processes left by adapters that still run."""
+    """Return the running processes left by adapters."""
     known = (int(path.name) for path in (workspace / "pids").iterdir())
     found = [psutil.Process(pid) for pid in known if psutil.pid_exists(pid)]
     return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]

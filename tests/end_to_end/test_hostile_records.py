@@ -1,6 +1,6 @@
-"""Records that someone damaged or forged stop no command; each is skipped by name, or harmless.
+"""Damaged or forged records stop no command; each is skipped with a warning, or harmless.
 
-Forged ones carry the digest of their content, so that the digest does not refuse them.
+Forged records have a valid digest, so that the digest check accepts them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 GOOD, OTHER, TASK = "lexical/bm25", "dense/wordllama-256", "stdlib/functions"
 HUGE = 10**400
 
-# Path of a field -> values that nobody measures.
+# Path of a field -> absurd values.
 FIELDS: dict[str, tuple[Any, ...]] = {
     "measures": ([], None, {}, {"nDCG@10": None}, {"": {"mean": 0.1}}, {"nDCG@-1": {"mean": 0.1}},
                  {"💥" * 999: {"mean": 0.1}}, {"a\x1b[2Jb": {"mean": 0.1}}),
@@ -170,7 +170,7 @@ SLOW = (
 
 
 def call(results: Path, *arguments: str) -> tuple[Result, str]:
-    """The result of a command, and the records that it warned about, in lines."""
+    """Run a command; return its result, and the lines that warn about records."""
     given = [part.format(results.parent) for part in arguments]
     options = ("--results", str(results), "--workspace", str(ROOT))
     with warnings.catch_warnings(record=True) as caught:

@@ -1,4 +1,4 @@
-"""What `rankstone init` writes, run as it is printed, in a repository of its own."""
+"""Files written by `rankstone init`, run verbatim in a new repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 
 def call(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    strange = ("GITHUB_", "RANKSTONE_", "GIT_")  # of whoever runs the tests
+    strange = ("GITHUB_", "RANKSTONE_", "GIT_")  # from the environment of the test run
     environment = {n: v for n, v in os.environ.items() if not n.startswith(strange)}
     environment |= {
         "PATH": f"{folder.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -29,7 +29,7 @@ def call(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of a repository that holds nothing but a new workspace."""
+    """A clone of a repository that contains only a new workspace."""
     place = tmp_path_factory.mktemp("init")
     (place / "bin").mkdir()
     (place / "origin").mkdir()

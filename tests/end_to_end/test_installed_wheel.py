@@ -1,7 +1,7 @@
-"""The built wheel in an environment of its own: README as printed, and every form of a name, from
-an empty folder. The environment borrows the libraries of this one and has Rankstone from the wheel.
+"""The built wheel in a separate environment: README verbatim, and every form of a name, from an
+empty folder. The environment shares the libraries of this one and has Rankstone from the wheel.
 
-Building the wheel fetches hatchling, as pip does it."""
+pip downloads hatchling to build the wheel."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def programs(wheel: Path) -> Path:
-    """The folder of programs of an environment that has the wheel."""
+    """The folder of executables of an environment with the wheel."""
     folder = wheel.with_name("venv")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     [packages] = folder.glob("lib/python*/site-packages")
@@ -57,7 +57,7 @@ def programs(wheel: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Repositories of a hub, under the names in README."""
+    """Repositories of a model hub, under the names in README."""
     folder = tmp_path_factory.mktemp("hub")
     write_dense(folder / "BAAI" / "bge-small-en-v1.5")
     (folder / "cross-encoder" / "ms-marco-MiniLM-L6-v2").mkdir(parents=True)
@@ -70,7 +70,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sh(programs: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """Run a command in bash as somebody who has installed Rankstone and nothing else."""
+    """Function that runs a command in bash where only Rankstone is installed."""
     home = tmp_path_factory.mktemp("home")
     strange = ("RANKSTONE_", "HF_", "GITHUB_", "GIT_", "PYTHONPATH", "VIRTUAL_ENV")
     environment = {n: v for n, v in os.environ.items() if not n.startswith(strange)} | {
@@ -196,7 +196,7 @@ def place(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("command", "expected"), FORMS)
 def test_a_form(sh: Shell, place: Path, command: str, expected: str) -> None:
-    """Each in the folder that those before it left."""
+    """Commands run in one folder, each after the previous ones."""
     assert expected in sh(place, command)
 
 

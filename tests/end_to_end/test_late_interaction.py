@@ -1,4 +1,4 @@
-"""Late interaction on a real collection: what cheaper storage costs."""
+"""Late interaction on a real collection: loss of quality by compressed storage."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ DEFINITION = ROOT / "runners" / "late_interaction" / "minilm-tokens.toml"
 
 
 def workspace(folder: Path) -> Path:
-    """A workspace with the definition of `minilm-tokens` once for each storage."""
+    """Write a workspace with a definition of `minilm-tokens` for each storage."""
     (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
     runners = folder / "runners" / "tokens"
     runners.mkdir(parents=True)

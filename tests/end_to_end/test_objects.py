@@ -1,4 +1,4 @@
-"""Code of one's own: objects of a script, functions, `module:NAME`, and a package's entry point."""
+"""User code as methods: objects of a script, functions, `module:NAME`, entry points."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_the_package_is_short() -> None:
 
 
 def install(site: Path) -> None:
-    """Lay the package and its entry points into `site`, as an installer does."""
+    """Install the package and its entry points into `site`."""
     project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
     about = site / f"{project['name']}-{project['version']}.dist-info"
     about.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster of several nodes on this machine, without a file system that they share."""
+"""Runs on a Ray cluster of several nodes on this machine, without a shared file system."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DOCUMENTS, SHARD = 96, 8
 
 
 class Texts:
-    """A third of the documents repeat earlier ones."""
+    """Documents of which a third repeat earlier ones."""
 
     def __len__(self) -> int:
         return DOCUMENTS
@@ -60,7 +60,7 @@ class Texts:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A head without CPUs, and two nodes with caches of their own."""
+    """A head node without CPUs, and two nodes with separate caches."""
     from ray.cluster_utils import Cluster
 
     home = tmp_path_factory.mktemp("ray")
@@ -137,7 +137,7 @@ def test_encodings_are_those_of_this_machine(cluster: Any, tmp_path: Path) -> No
 
 
 def kill_something(cluster: Any, moment_s: float, whole_node: bool, seed: int) -> None:
-    """Kill a worker that encodes, or a node, whose place another takes."""
+    """Kill a worker that encodes, or a node, which is then replaced."""
     time.sleep(moment_s)
     chosen = random.Random(seed)
     if whole_node:
@@ -192,7 +192,7 @@ def test_an_adapters_error_is_that_of_a_local_run(cluster: Any, collection: Path
 
 
 def both(cluster: Any, collection: Path, method: Any, **options: Any) -> tuple[Any, Any]:
-    """Records of a run on the cluster, and of one on this machine."""
+    """Return records of a run on the cluster, and of one on this machine."""
     there, here = (
         rankstone.run(
             method,
@@ -249,7 +249,7 @@ def runs(name: str) -> bool:
 
 
 def cells_below(caches: Path) -> list[psutil.Process]:
-    """Return processes of cells of the nodes, whose caches are below a folder."""
+    """Return the processes of the nodes' cells, whose caches are below `caches`."""
     cells = [p for p in psutil.process_iter(["cmdline"]) if "execution.worker" in _line(p)]
     return [p for p in cells if str(caches) in p.environ().get("RANKSTONE_CACHE", "")]
 
@@ -262,7 +262,7 @@ def wait_for(condition: Callable[[], bool], longest_s: float = 60.0) -> bool:
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_after_cells_that_pass_a_limit(cluster: Any, collection: Path) -> None:
+def test_a_sweep_continues_after_cells_that_exceed_a_limit(cluster: Any, collection: Path) -> None:
     late, large, good = rankstone.run(
         [Hashing("late", index_s=600.0), Hashing("large", hungry=3 * 2**30), Hashing("good")],
         str(collection),
@@ -354,7 +354,7 @@ def test_a_need_that_no_node_meets_is_an_error_and_one_that_comes_is_waited_for(
     assert asked[0].startswith("wait for a node with 1 CPUs, 1048576.0 GiB")
 
 
-def test_errors_of_ray_state_the_mend() -> None:
+def test_errors_of_ray_state_a_remedy() -> None:
     from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RaySystemError, RayTaskError
 
     for error in (ObjectStoreFullError("full"), OutOfDiskError("full")):
@@ -401,7 +401,7 @@ def test_a_driver_that_dies_is_resumed(cluster: Any, tmp_path: Path) -> None:
 def test_sliced_search_is_that_of_one_machine(
     cluster: Any, collection: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Vectors of small integers: nearly all scores are tied."""
+    """Vectors of small integers, so that nearly all scores are tied."""
     monkeypatch.setattr(flat, "BLOCK_BYTES", 100 * 4 * 8)
     vectors = np.random.default_rng(0).integers(0, 3, (1050, 8)).astype(np.float32)
     sliced = Builder(cluster.address, [node.id for node in alive()[:2]])(Pieces(vectors))

@@ -1,4 +1,4 @@
-"""Published numbers on real collections, from the genuine weights."""
+"""Published numbers on real collections, with the released weights."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_splade_tiny_reaches_its_ndcg_with_the_plain_formula(
     assert record["measures"]["nDCG@10"]["mean"] == pytest.approx(0.645, abs=0.01)
 
 
-def test_bm25_on_scifact_lies_where_its_family_does(cache: Path, data_folder: Path) -> None:
+def test_bm25_on_scifact_is_in_the_expected_range(cache: Path, data_folder: Path) -> None:
     record = measure("lexical/bm25", "beir/scifact", cache, data_folder)
     assert 0.66 <= record["measures"]["nDCG@10"]["mean"] <= 0.69
 
@@ -65,7 +65,7 @@ def test_two_runs_of_a_transformer_agree_bit_for_bit(tmp_path: Path) -> None:
 
 
 def generated(folder: Path) -> Path:
-    """A collection of 200 documents of 3 to 120 words, in BEIR layout."""
+    """Write a collection of 200 documents of 3 to 120 words, in BEIR layout."""
     rng = np.random.default_rng(0)
     words = np.array(
         [

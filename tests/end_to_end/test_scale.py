@@ -1,4 +1,4 @@
-"""The generated collection of `tests/speed/bench_scale.py` in small: what it is, and every step."""
+"""A small form of the generated collection of `tests/speed/bench_scale.py`, and all its steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def written(root: Path) -> list[str]:
-    """The texts, read by json alone."""
+    """The texts, read with json alone."""
     with (root / "data" / bench_scale.TASK.dataset / "corpus.jsonl").open(encoding="utf-8") as file:
         return [json.loads(line)["text"] for line in file]
 
@@ -83,7 +83,7 @@ def test_the_time_on_cores_is_that_of_every_thread() -> None:
 
 @needs_peaks
 def test_the_memory_of_preparing_is_that_of_a_few_batches(tmp_path: Path) -> None:
-    """Eleven times the passages add less than the 67 MB of text that they hold."""
+    """Eleven times the passages need less additional memory than their 67 MB of text."""
     peaks = []
     for n in (N, 11 * N):
         root = tmp_path / str(n)
@@ -93,7 +93,7 @@ def test_the_memory_of_preparing_is_that_of_a_few_batches(tmp_path: Path) -> Non
 
 
 def test_a_line_through_the_sizes_is_extrapolated() -> None:
-    """Peaks of 100 MB and 20 bytes a passage: 520 MB at 21 million."""
+    """Peaks of 100 MB plus 20 bytes per passage are 520 MB at 21 million passages."""
     sizes = [
         {"n": n, "wall_s": n / 50_000, "cpu_s": 1.0, "rss": 1e8 + 20 * n}
         for n in (1_000_000, 2_000_000, 8_000_000)

@@ -204,7 +204,7 @@ def test_judgements_from_a_file(place: Path) -> None:
     assert "there is no file" in gone.stdout
 
 
-def test_oddities_are_counted_and_told(place: Path) -> None:
+def test_irregularities_are_counted_and_reported(place: Path) -> None:
     extra = "q9 Q0 d1 1 1 t\nq1 Q0 stray 4 1.5 t\nq1 Q0 d5 5 1.25 t\n"
     lines = [line for line in RUN.splitlines(keepends=True) if not line.startswith("q3")]
     name = write(place, "odd.trec", "".join(lines) + extra)
@@ -233,7 +233,7 @@ def test_a_measure_deeper_than_the_run_is_left_out(place: Path) -> None:
     assert "AP use 2 results per query; the task's depth is 4" in said
 
 
-def test_ids_with_spaces_are_found_though_nobody_judged_them(place: Path) -> None:
+def test_unjudged_ids_with_spaces_are_found(place: Path) -> None:
     corpus = place / "data" / "tiny" / "letters" / "corpus.jsonl"
     corpus.write_text(corpus.read_text() + '\n{"_id": "e f", "text": "unjudged"}')
     name = write(place, "spaced.trec", "q1 Q0 e%20f 1 2 t\nq1 Q0 d1 2 1 t\nq2 Q0 g%20h 1 1 t\n")

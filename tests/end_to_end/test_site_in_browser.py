@@ -27,7 +27,7 @@ pytest.importorskip("altair", reason="plots need the extra 'site': pip install '
 
 
 def look(record: RunRecord, queries: Any, documents: Any) -> Texts:
-    """Texts that would do harm if they were taken for HTML."""
+    """Return texts that would be harmful if interpreted as HTML."""
     bad = "</script><img src=x onerror=window.hurt=1> text"
     return Texts(dict.fromkeys(queries, bad), dict.fromkeys(documents, bad), {})
 
@@ -53,7 +53,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Browser]:
-    """The browser in a desktop's size; whatever a test did, no page complained or asked the net."""
+    """The browser at desktop size; afterwards, no page has logged errors or used the network."""
     browser.size(1280, 900)
     browser.faults.clear()
     browser.asked.clear()
@@ -67,7 +67,7 @@ def first(folder: Path, pattern: str) -> Path:
 
 
 def drawn(page: Browser) -> None:
-    """Draw all plots, also those that are not in view."""
+    """Draw all plots, also those outside the viewport."""
     page.js("Promise.all(figures.map(draw)).then(() => 1)")
 
 

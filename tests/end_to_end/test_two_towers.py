@@ -1,4 +1,4 @@
-"""A method of two checkpoints, run from the command line with weights of one's own."""
+"""A method with two checkpoints, run from the command line with local weights."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def test_ar2_from_its_pickle_to_a_record(place: Path) -> None:
     assert said["files"]["model.safetensors"] != said["query_model"]["files"]["model.safetensors"]
     assert run(place, place / "towers").provenance == record.provenance, "not run again"
 
-    # The same files elsewhere are the same method, and the same cell.
+    # The same files at another path are the same method and the same cell.
     moved = place / "moved"
     (place / "towers").rename(moved)
     assert run(place, moved).provenance == record.provenance, "not run again"
 
-    # Another checkpoint of the queries is another cell, although the documents' is the same, and
-    # another method: neither record replaces the other, and none states the hub's revision.
+    # Another query checkpoint with the same document checkpoint is another cell and another method:
+    # neither record replaces the other, and none states the hub's revision.
     shutil.copytree(moved / "ctx_model", place / "others" / "question_model")
     shutil.copytree(moved / "ctx_model", place / "others" / "ctx_model")
     other = run(place, place / "others")

@@ -1,4 +1,4 @@
-"""`rankstone` from an empty folder, over models and data that no file defines."""
+"""`rankstone` from an empty folder, with models and data without definitions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOCUMENTS = ("the river", "a bear follows the fox", "which glacier", "the harbou
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a collection and models, and nothing of Rankstone's."""
+    """A folder with a collection and models, without a workspace."""
     folder = tmp_path_factory.mktemp("open")
     (folder / "tickets" / "qrels").mkdir(parents=True)
     rows = [json.dumps({"_id": f"d{n}", "text": text}) for n, text in enumerate(DOCUMENTS)]
@@ -84,10 +84,10 @@ def test_one_line_runs_models_of_the_hub(place: Path, address: str) -> None:
     dense, cross = "hf/org/dense+revision-1a2b3c4d", "hf/org/cross+revision-5e6f7a8b"
     assert {r.method.name for r in records} == {dense, f"{cross}+candidates-lexical-bm25-3"}
     assert all("nDCG@2" in record.measures for record in records)
-    # Offline, and stored: the same command runs nothing.
+    # Offline with stored results, the same command runs nothing.
     again = rankstone(place, "run", "hf:org/dense", "--on", "./tickets", offline="1")
     assert "reused" in again.stderr, again.stderr
-    # Measures that nobody asked for, from the stored runs.
+    # Measures that were not requested are computed from the stored runs.
     for record in session.with_measures(records, ["nDCG@1", "P@1"]):
         assert record.measures["nDCG@1"].mean == record.measures["P@1"].mean, "labels are 0 and 1"
     [compared] = session.compare("hf:org/dense", "hf:org/cross", measure="nDCG@1")

@@ -1,4 +1,4 @@
-"""Whole runs on collections that no definition names, with ids that TREC's files cannot hold."""
+"""Runs on collections without definitions, with ids that TREC files cannot represent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(here: Path, name: str, results: Path | None = None, **cuts: int) -> rank
 
 
 def check_again(here: Path, record: rankstone.RunRecord, session: Session | None = None) -> None:
-    """`verify` and `show --as` find the task, which no file defines, from its record alone."""
+    """`verify` and `show --as` find a task without a definition from its record alone."""
     session = session or Session(cache=here / "cache", results=here / "results")
     path = session.store.path(record)
     assert session.verify(record, path) == []
@@ -97,7 +97,7 @@ def in_another_checkout(
 
 
 def own_names(here: Path, session: Session) -> None:
-    """A name of one's own stands for one content."""
+    """A name chosen by the user identifies one content."""
     [named] = session.run("bm25", "files:mine#dev", task_name="tickets", limit_queries=1)
     assert named.task.name == "own/tickets@first1"
     check_again(here, named, session)
@@ -146,6 +146,6 @@ def test_a_task_of_ir_datasets_is_made_again_from_its_name() -> None:
     assert recorded_task("beir/scifact", "/data/beir/scifact", "test") is None
 
 
-def test_a_place_that_is_gone_is_named(here: Path) -> None:
+def test_a_missing_path_is_named(here: Path) -> None:
     with pytest.raises(DefinitionError, match=r"gone: no such folder"):
         recorded_task("files/gone-00000000", str(here / "gone"), "test")

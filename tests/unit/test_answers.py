@@ -1,4 +1,4 @@
-"""The answer matcher, case by case; every expectation is DPR's own."""
+"""The answer matcher, case by case; all expected values are DPR's."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ CASES = [
     ("한국", "한", False),
     ("हिन्दी में", "हिन्दी", True),
     ("ﬁn", "fin", False),
-    # what cannot be seen parts tokens
+    # invisible characters separate tokens
     ("a\0b", "a b", True),
     ("a\0b", "ab", False),
     ("co\u00adop", "co op", True),
@@ -76,7 +76,7 @@ CASES = [
     ("a\nb", "a\nb", True),
     ("\ue000a", "a", True),
     ("😀a👩\u200d🔬", "😀 a 👩 🔬", True),
-    # nothing to look for, or nowhere
+    # empty answers and empty passages
     ("anything", "", True),
     ("", "", True),
     ("anything", " \u200b", True),
@@ -111,8 +111,8 @@ def test_the_tokens_of_a_sentence() -> None:
     ]  # fmt: skip
 
 
-def test_lower_case_depends_on_no_neighbour_but_for_the_sigma() -> None:
-    """What the fast matcher's lower-casing rests on, for every character there is."""
+def test_lower_case_is_context_free_except_for_sigma() -> None:
+    """The fast matcher's lower-casing relies on this, for all of Unicode."""
     for code in range(sys.maxunicode + 1):
         char = chr(code)
         if char != "Σ":
@@ -122,7 +122,7 @@ def test_lower_case_depends_on_no_neighbour_but_for_the_sigma() -> None:
 
 
 def test_every_pair_of_ascii_characters_has_the_same_tokens() -> None:
-    """The pattern for ASCII alone, against the general one."""
+    """Compare the pattern for ASCII with the general one."""
     chars = [chr(code) for code in range(128)]
     for text in (first + second for first in chars for second in chars):
         assert [t.lower() for t in module.ASCII_TOKEN.findall(text)] == tokens(text)
@@ -150,8 +150,8 @@ def test_no_pairs_at_all() -> None:
     assert match([], nothing, nothing, lambda p: []).tolist() == []
 
 
-def test_every_character_is_kept_parted_or_alone() -> None:
-    """Against Unicode's own categories, for every character both know."""
+def test_every_character_is_kept_dropped_or_a_token() -> None:
+    """Compare with Unicode's categories, for every character that both know."""
     kinds = {"L": "run", "N": "run", "M": "run", "Z": "gap", "C": "gap"}
     wrong = []
     for code in range(sys.maxunicode + 1):

@@ -1,4 +1,4 @@
-"""Embedding and reranking APIs against a server whose faults can be chosen."""
+"""Embedding and reranking APIs against a server with configurable faults."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def api():
 
 @pytest.fixture
 def naps(monkeypatch):
-    """Seconds that retries would have slept."""
+    """Seconds that retries would sleep."""
     slept = []
     monkeypatch.setattr(client, "sleep", slept.append)
     return slept
@@ -110,7 +110,7 @@ def test_batches_cover_all_in_order_within_both_limits(sizes, texts, tokens):
         assert len(sizes[one]) == texts or sum(sizes[one]) + sizes[other][0] > tokens
 
 
-# Faults that pass
+# Transient faults
 
 
 def test_retry_after_is_honoured(api, naps):
@@ -143,7 +143,7 @@ def test_a_fault_that_stays_is_one_line(api, naps):
         runner.encode(["a"], "query")
 
 
-def test_a_slow_answer_is_asked_for_again(api, naps):
+def test_a_slow_response_is_requested_again(api, naps):
     runner = encoder(api, timeout=0.1)
     runner.encode([], "query")
     api.slow_s, api.slow_first = 0.5, 1

@@ -78,7 +78,7 @@ def test_what_will_not_last_for_all_texts_is_not_begun(api):
 
 
 def test_an_estimate_is_not_that_of_the_probe_alone():
-    """Seven bytes may count as many tokens, with what the server adds to a text."""
+    """Seven bytes may be seven tokens, plus those that the server adds to a text."""
     purse = Purse(Limit(tokens=5000))
     purse.settle(Purse().reserve(["warm up"], None), ["warm up"], Amount(13))
     purse.expect(["ten bytes "] * 1000, None)
@@ -101,7 +101,7 @@ def test_no_byte_level_tokenizer_makes_more_tokens_than_the_bound(text):
 
 
 def test_requests_that_time_out_count_as_spent(api, monkeypatch):
-    """The server may have charged them, and said so in an answer that never arrived."""
+    """The server may have charged them in a response that never arrived."""
     monkeypatch.setattr(client, "sleep", lambda seconds: None)
     runner, one = encoder(api, timeout=0.1), bound(["a b"])
     runner.encode([], "query")

@@ -1,4 +1,4 @@
-"""The house rules that can be read off the imports."""
+"""Architecture rules that can be checked from imports."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ from rankstone.registry import target
 SOURCE = Path(rankstone.__file__).parent
 GROUND = {"specs", "strict", "errors", "files", "text_files", "progress", "registry", "arrays",
           "hub", "predicates", "__version__"}  # fmt: skip
-"""Open to all."""
+"""Modules that all packages may import."""
 ALLOWED = {
     "cli": {"session", "leaderboards"},
     "session": {
@@ -43,13 +43,13 @@ ALLOWED = {
     "profiling": {"results"},
     "results": set(),
 }  # fmt: skip
-"""What each room may import of the others."""
+"""Package -> other packages that it may import."""
 MOST_FILES = 15
 ADAPTERS = {target("adapter", name, "").partition(":")[0] for name in registry.ADAPTERS}
 
 
 def imports(path: Path) -> set[str]:
-    """Full names of the `rankstone` modules and names that `path` imports, wherever it does."""
+    """Return the full names of the `rankstone` modules and names that `path` imports anywhere."""
     return imports_in(ast.parse(path.read_text()))
 
 
@@ -64,7 +64,7 @@ def imports_in(tree: ast.AST) -> set[str]:
 
 
 def imports_at_run_time(path: Path) -> set[str]:
-    """`imports` without those that only annotations need."""
+    """Return `imports` without those needed only for annotations."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -80,9 +80,9 @@ def rooms() -> dict[str, list[Path]]:
 
 
 def forbidden(room: str) -> set[tuple[str, str]]:
-    """(file, room) of every import that the rules do not allow.
+    """Return (file, package) of every import that the rules forbid.
 
-    Commands may name the types of what `Session` returns.
+    Commands may import the types that `Session` returns.
     """
     found = set()
     read = imports_at_run_time if room == "cli" else imports
@@ -94,7 +94,7 @@ def forbidden(room: str) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("room", sorted(ALLOWED))
-def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
+def test_a_package_imports_only_lower_layers(room: str) -> None:
     assert forbidden(room) == set()
 
 
@@ -116,7 +116,7 @@ def test_no_module_hides_behind_a_folder_of_its_name() -> None:
 
 
 def modules() -> dict[str, set[str]]:
-    """Module -> the modules of the package that it imports, inside functions too."""
+    """Return module -> modules of the package that it imports, inside functions too."""
     names = {
         ".".join(["rankstone", *path.relative_to(SOURCE).with_suffix("").parts]): path
         for path in SOURCE.rglob("*.py")
@@ -131,7 +131,7 @@ def modules() -> dict[str, set[str]]:
     }
 
 
-def test_no_import_goes_round_in_a_circle() -> None:
+def test_there_are_no_import_cycles() -> None:
     circle: list[str] = []
     try:
         TopologicalSorter(modules()).prepare()
@@ -163,7 +163,7 @@ HEAVY = {"torch", "sentence_transformers", "transformers", "faiss", "bm25s", "py
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    """One process for all: none may load what is heavy, so that none hides another's."""
+    """One process imports all modules: as none may load a heavy one, none can hide another's."""
     names = ["rankstone", "rankstone.cli.app", "rankstone.runners.protocols", *sorted(ADAPTERS)]
     command = [sys.executable, "-c", FIRST_LOADED, json.dumps([names, sorted(HEAVY)])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Archives that are encrypted, packed in unknown ways, or unpack to more than they should."""
+"""Archives that are encrypted, of unknown compression, or larger than declared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLACK = 16 << 20
 
 
 def refused(archive: Path, message: str) -> None:
-    """Check that the archive is refused, that little was written, and that nothing is left."""
+    """Check that the archive is refused after writing little, and that no files remain."""
     target = archive.parent / "target"
     with pytest.raises(DataError, match=message) as caught:
         extracted(archive, target)
@@ -34,7 +34,7 @@ def stored(path: Path, content: bytes = b"text") -> Path:
 
 
 def patched(archive: Path, offset: int, value: bytes) -> Path:
-    """Change a field of the member's header, and of its entry in the directory 2 bytes behind."""
+    """Change a field of the member's header, and of its directory entry, 2 bytes further on."""
     content = bytearray(archive.read_bytes())
     entry = content.index(b"PK\x01\x02")
     content[offset : offset + len(value)] = value

@@ -1,4 +1,4 @@
-"""Bad input that is no fault of one reader: archives, encodings, ids, columns."""
+"""Invalid input common to several readers: archives, encodings, ids, columns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES = {
 
 
 def opened(folder: Path, **changes: str | bytes) -> Dataset:
-    """The collection above in `folder`, some of its files replaced, opened by its path."""
+    """Write the collection above to `folder` with some files replaced, and open it by path."""
     short = {"corpus": "corpus.jsonl", "queries": "queries.jsonl", "qrels": "qrels/test.tsv"}
     for name, content in {**FILES, **{short[k]: v for k, v in changes.items()}}.items():
         path = folder / "set" / name
@@ -43,7 +43,7 @@ def open_path(path: Path, folder: Path) -> Dataset:
 
 
 def pack(path: Path, *members: tuple[str, bytes, bytes]) -> Path:
-    """A `.tar.zst` of members: name, type, and content or (of a link) target."""
+    """Write a `.tar.zst` of members: name, type, and content or (for a link) target."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, kind, content in members:
@@ -88,7 +88,7 @@ def test_nothing_hostile_leaves_an_archive(
     archive = pack(tmp_path / "set.tar.zst", *GOOD, *hostile)
     with pytest.raises(DataError, match=r"set\.tar\.zst: member '.*' (would be|is neither)"):
         open_path(archive, tmp_path)
-    # Nor is anything of it kept, so that a second try is refused as well.
+    # Nothing of it is kept, so that a second attempt is refused as well.
     left = [p for p in (tmp_path / "cache").rglob("*") if p.is_file() and p.suffix != ".lock"]
     assert left == []
     assert not (tmp_path / "evil").exists()
@@ -115,7 +115,7 @@ def corpus(n: int) -> str:
         # label and document exchanged: the labels are documents
         ("".join(f"q\t{i % 2}\t{i}\n" for i in range(40, 90)), "holds 50 different numbers"),
         ("q\t1000\t1\n", "none of its documents is in the corpus: it names '1000'"),
-        # TREC's constant column in the place of the documents
+        # TREC's constant column in the column of documents
         ("q 17 Q0 1\nq 18 Q0 0\n", "it names 'Q0', .* in TREC form query, 0, document, label"),
     ],
 )
@@ -125,7 +125,7 @@ def test_judgements_in_the_wrong_order(tmp_path: Path, qrels: str, message: str)
 
 
 def test_labels_that_look_like_ids_are_labels(tmp_path: Path) -> None:
-    """Grades are few, or no documents: neither is taken for exchanged columns."""
+    """Labels have few values, or are not documents: columns are not considered swapped."""
     few = "".join(f"q\t{i}\t{i % 5}\n" for i in range(90))
     assert opened(tmp_path / "few", corpus=corpus(100), qrels=few).judgements.label.max() == 4
     many = "".join(f"q\t{i}\t{1000 + i}\n" for i in range(90))

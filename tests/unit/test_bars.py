@@ -1,4 +1,4 @@
-"""Progress of preparing a collection and of running a cell, as the terminal shows it."""
+"""Progress of preparing a collection and running a cell, as displayed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_figures(done: int, total: int | None, rate: float, unit: Unit, expected
 
 
 class Clock:
-    """Goes on when it is told to."""
+    """Clock that is advanced by hand."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -53,7 +53,7 @@ def log() -> tuple[Console, io.StringIO]:
 
 
 def test_a_log_gets_a_line_now_and_then() -> None:
-    """A download that goes on at 4 of 10 MB and then gains 1 MB in 5 s, and documents after it."""
+    """A download resumes at 4 of 10 MB and gains 1 MB in 5 s; documents follow."""
     clock, (console, out) = Clock(), log()
     with Bars(console, clock, label="") as bars:
         for done in range(4, 10):
@@ -69,7 +69,7 @@ def test_a_log_gets_a_line_now_and_then() -> None:
     ]
 
 
-def test_a_phase_returned_to_goes_on_and_a_second_member_begins_anew() -> None:
+def test_a_resumed_phase_continues_and_a_second_member_restarts() -> None:
     clock, (console, out) = Clock(), log()
     with Bars(console, clock, label="") as bars:
         bars.started("m on t")
@@ -112,7 +112,7 @@ def test_a_terminal_gets_one_line_that_fits() -> None:
     assert len(last) <= 80
 
 
-def test_a_terminal_sees_the_bar_of_what_goes_on_and_no_other() -> None:
+def test_a_terminal_shows_only_the_bar_of_the_current_work() -> None:
     clock, (console, out) = Clock(), screen(100)
     with Bars(console, clock, label="") as bars:
         bars.started("m on [t]")

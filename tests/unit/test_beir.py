@@ -1,4 +1,4 @@
-"""BEIR layout: what is accepted, and every fault named by file and line."""
+"""BEIR layout: accepted files, and faults named by file and line."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_a_truncated_gzip(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_missing_data_names_the_places_and_the_mend(tmp_path: Path) -> None:
+def test_missing_data_names_the_paths_and_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         opened(tmp_path)
     for part in (str(tmp_path / "data/b/c"), "c.tar.zst", "--data DIR", "RANKSTONE_DATA"):
@@ -277,7 +277,7 @@ def test_a_truncated_archive(tmp_path: Path, cut: float) -> None:
     assert not list((tmp_path / "cache/extracted").glob("p/[0-9a-f]*"))
 
 
-def test_an_archive_cut_between_frames_or_members(tmp_path: Path) -> None:
+def test_an_archive_truncated_between_frames_or_members(tmp_path: Path) -> None:
     archive = pack(tmp_path / "data/p.tar.zst", FILES)
     tar = zstandard.decompress(archive.read_bytes())
     compressor = zstandard.ZstdCompressor()

@@ -79,7 +79,7 @@ def test_a_zip_is_fetched_and_read(served: Served, tmp_path: Path) -> None:
 
 
 def register(monkeypatch: pytest.MonkeyPatch, served: Served, home: Path, splits: Any) -> None:
-    """`beir/tiny` in ir_datasets, as it defines its own sets of BEIR."""
+    """Register `beir/tiny` in ir_datasets, in the same way as its BEIR data sets."""
     library = pytest.importorskip("ir_datasets")
     beir, util = library.datasets.beir, library.util
     entry = {

@@ -1,4 +1,4 @@
-"""The definitions of public benchmarks, against what others publish of them."""
+"""Definitions of public benchmarks, against published facts."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_headlines_are_the_official_measures() -> None:
 
 
 def check_counts(task: TaskSpec, id: str, ids: dict[str, str]) -> None:
-    """Its counts are those of the metadata that ir_datasets ships."""
+    """Check that the counts agree with the metadata of ir_datasets."""
     import ir_datasets
 
     own, split = ir_datasets.load(id).metadata(), ir_datasets.load(ids[task.split]).metadata()

@@ -1,4 +1,4 @@
-"""BGE-M3's three forms and their sum, against its equations in plain transformers and torch."""
+"""BGE-M3's three representations and their sum, against its equations in transformers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def hybrid(folder):
 
 
 def forms(folder: Path, loaded: tuple[Any, Any], text: str, role: str) -> tuple[Any, Any, Any]:
-    """The vector, the weights by token, and the vectors of a text."""
+    """Return the vector, the weights by token, and the token vectors of a text."""
     tokenizer, model = loaded
     names = ("sparse", "colbert")
     maps = {n: torch.load(folder / f"{n}_linear.pt", weights_only=True) for n in names}

@@ -1,4 +1,4 @@
-"""BM25 against its closed form, and at the edges."""
+"""BM25 against its closed form, and edge cases."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_query_of_unknown_words_finds_nothing(tmp_path):
     assert np.isneginf(hits.scores).all()
 
 
-def test_ties_across_the_cut_go_to_the_lower_position(tmp_path):
+def test_ties_at_rank_k_go_to_the_lower_position(tmp_path):
     runner, index = build(tmp_path)
     queries = runner.encode(["sleeping dogs"], "query")
     assert index.search(queries, 1).docs.tolist() == [[1]]
@@ -88,7 +88,7 @@ def test_threads_change_nothing(tmp_path):
 
 
 def test_an_index_does_not_depend_on_the_number_of_threads(tmp_path, monkeypatch):
-    """Neither do blocks and parts, but for their sizes, show in it."""
+    """Nor does it depend on blocks and parts."""
     texts = [" ".join(f"w{i % n}" for n in range(1, 9)) for i in range(50)]
     indexes = []
     for documents, part, threads in ((1 << 14, 1 << 18, 1), (7, 5, 1), (7, 5, 3)):

@@ -1,4 +1,4 @@
-"""Defined leaderboards: what they hold, mark and leave empty, and their six forms."""
+"""Leaderboards defined in a workspace: content, marks, missing values, and six formats."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_the_headlines_of_a_suite_are_averaged_as_it_says(stored):
     assert column(made, "mean")["dense/e5"].value == pytest.approx((2 * two + one) / 3)
 
 
-def test_what_cannot_be_paired_is_not_tested_and_said(stored, tmp_path):
+def test_records_that_cannot_be_paired_are_reported_as_untested(stored, tmp_path):
     other = put(tmp_path, "dense/other", "toy/one", 0.9, corpus="another")
     made = board(spec(significance=True), [*stored, other], tasks=TASKS)
     assert column(made, "one")["dense/other"].letters == ""
@@ -282,7 +282,7 @@ def test_html_is_escaped_and_closed():
         ('colour = "red"', "unknown key 'colour'"),
     ],
 )
-def test_definitions_are_refused_with_file_and_mend(tmp_path, text, said):
+def test_definitions_are_refused_with_file_and_remedy(tmp_path, text, said):
     head = 'title = "t"\n' + ("" if text.startswith("tasks") else 'tasks = ["toy/one"]\n')
     (tmp_path / "bad.toml").write_text(head + text)
     with pytest.raises(DefinitionError) as caught:

@@ -47,11 +47,11 @@ WITHOUT_EFFECT = {
         )
     ),
 }
-"""Code that shows, finds, stores or reads, and so cannot change what is measured."""
+"""Code for display, lookup, storage and reading, which cannot change measurements."""
 
 
 def parts() -> set[str]:
-    """Top-level folders and files of the package; of `results`, what is in it."""
+    """Return the top-level folders and files of the package, and the content of `results`."""
     found = {path.relative_to(HOME) for path in (*HOME.iterdir(), *HOME.glob("results/*"))}
     kept = {path.as_posix() for path in found if path.name != "__pycache__"}
     return kept - {"results"}

@@ -1,4 +1,4 @@
-"""A report that no record can hold is a failure; an error's text is bounded and in Unicode."""
+"""Reports that do not fit a record are failures; error texts are bounded, valid Unicode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.records import make_record
 
 
 def outcome(event: dict[str, Any]) -> Outcome:
-    """The outcome of a cell that reported `event`."""
+    """Return the outcome of a cell that reported `event`."""
     command = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -40,7 +40,7 @@ def body() -> dict[str, Any]:
 
 
 def changed(*keys: str, value: Any) -> dict[str, Any]:
-    """The body with `value` at the path `keys`."""
+    """Return the body with `value` at the path `keys`."""
     whole = inner = body()
     for key in keys[:-1]:
         inner = inner[key]

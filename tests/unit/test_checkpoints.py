@@ -1,7 +1,7 @@
-"""The released dense encoders: their facts, and their vectors against the libraries' own use.
+"""Released dense encoders: their properties, and their vectors against reference code.
 
-Weights are tiny random ones in the official layout (`tests/tiny_encoders.py`). The references are
-plain transformers, written as the models' cards or their authors' code have it.
+Weights are tiny and random, in the official layout (`tests/tiny_encoders.py`). The references use
+plain transformers, following the model cards or the authors' code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TEXTS = [
 
 
 class Facts(NamedTuple):
-    """What the sources say of a checkpoint: pooling, unit vectors, tokens and prefixes by role."""
+    """Published facts about a checkpoint: pooling, unit vectors, tokens and prefixes by role."""
 
     write: Any
     pooling: str
@@ -70,7 +70,7 @@ pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 def runner_of(name: str, folder: Path, query_folder: Path | None = None, **parameters: Any) -> Any:
-    """The runner of a TOML, its weights from `folder`, other parameters as given."""
+    """Return the runner of a definition with weights from `folder` and changed parameters."""
     spec = WORKSPACE.method(f"dense/{name}")
     assert spec.model is not None
     models = {"model": spec.model.model_copy(update={"path": str(folder), "sha256": {}})}
@@ -82,7 +82,7 @@ def runner_of(name: str, folder: Path, query_folder: Path | None = None, **param
 
 
 def states(folder: Path, texts: list[str], length: int, model: Any = None) -> tuple[Any, Any]:
-    """(hidden states, mask) as transformers' own tokenizer and model give them for a batch."""
+    """Return (hidden states, mask) of a batch by transformers' tokenizer and model."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = model or AutoModel.from_pretrained(folder)
     inputs = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
@@ -98,7 +98,7 @@ def pooled(hidden: Any, mask: Any, pooling: str) -> Any:
 
 
 def check(runner: Any, expected: dict[str, Any]) -> None:
-    """Vectors equal the reference, alone as in a batch, and whatever padding stands behind."""
+    """Check that vectors equal the reference, alone, in a batch, and with any padding."""
     for role, reference in expected.items():
         vectors = runner.encode(TEXTS, role)
         np.testing.assert_allclose(vectors, reference.numpy(), atol=1e-5, rtol=1e-5)
@@ -159,8 +159,8 @@ def test_dpr(name, engine, tmp_path):
     check(runner, expected)
 
 
-def test_every_commit_that_is_pinned_is_a_whole_one_and_of_one_model():
-    """A digit that is missing, or a line copied to another model, is found by no other test."""
+def test_pinned_commits_are_complete_and_belong_to_one_model():
+    """No other test detects a missing digit or a line copied from another model."""
     owner: dict[str, str] = {}
     for name in WORKSPACE.method_names():
         spec = WORKSPACE.method(name)
@@ -499,7 +499,7 @@ def test_a_conversion_says_what_does_not_fit(tmp_path):
 @pytest.mark.parametrize(
     "name", ["dupmae", "gear", "gnn-coder", "mamba-retriever-130m", "bm25-cet", "bm25-poly-encoder"]
 )
-def test_weights_never_released_are_said_to_be_so(name, tmp_path):
+def test_unreleased_weights_are_reported(name, tmp_path):
     spec: MethodSpec = WORKSPACE.method(name)
     assert spec.weights == "unavailable"
     with pytest.raises(ModelError, match=r"never released.*--model-path DIR"):
@@ -508,7 +508,7 @@ def test_weights_never_released_are_said_to_be_so(name, tmp_path):
         build_runner(spec.at(tmp_path / "none"))
 
 
-def test_a_uni_encoder_says_how_its_weights_are_got():
+def test_a_uni_encoder_states_how_to_get_its_weights():
     spec = WORKSPACE.method("bm25-uni-encoder")
     assert spec.scorer is not None
     assert spec.scorer.adapter == "uni_encoder"

@@ -76,7 +76,7 @@ def test_what_makes_no_sense_is_refused(tmp_path):
 
 
 def write(folder: Path) -> dict[str, list[str]]:
-    """A collection whose answers lie in different chunks; query -> answers."""
+    """Write a collection with answers in different chunks; return query -> answers."""
     filler = " ".join(["the market by the harbour"] * 12)
     texts = {
         "near": f"the glacier was named Kebnekaise {filler}",
@@ -98,7 +98,7 @@ def write(folder: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(("continuation", "hits"), [(False, 1), (True, 2)])
 def test_answers_are_looked_for_in_what_is_returned(tmp_path, continuation, hits):
-    """The best chunk holds the query's word; the next one holds the violin's answer."""
+    """The best chunk contains the query's word, the next one the violin's answer."""
     asked = write(tmp_path / "data" / "own" / "gold")
     spec: TaskSpec = task(
         name="own/chunks",

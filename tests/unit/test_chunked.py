@@ -1,4 +1,4 @@
-"""Long documents over any member: a tiny encoder, token vectors, BM25."""
+"""Long documents with any member: a tiny encoder, token vectors, BM25."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def search(runner, tmp_path, k, documents=DOCUMENTS):
 
 
 def by_hand(n_words):
-    """Chunks of so many words; every word of DOCUMENTS is one token."""
+    """Return chunks of `n_words` words; every word of DOCUMENTS is one token."""
     cut = [text.split() for text in DOCUMENTS]
     return [
         [" ".join(words[i : i + n_words]) for i in range(0, max(len(words), 1), n_words)]
@@ -150,11 +150,11 @@ def test_a_limit_that_leaves_no_room_is_refused(dense):
         chunked(prompted, "first").encode(["fox"], "document")
 
 
-def test_a_character_that_does_not_fit_is_reported_as_cut():
-    """One with several tokens, and room for fewer: the document that has it counts once."""
+def test_a_character_that_does_not_fit_is_reported_as_truncated():
+    """A character of several tokens exceeds the limit; its document counts once."""
 
     class Wide(BM25):
-        """Thinks that every character is two units, and takes one."""
+        """Counts two units per character, and has a limit of one."""
 
         def truncation(self, texts, role):
             counts = np.array([2 * len(text) for text in texts])
@@ -235,13 +235,13 @@ def test_words_are_the_units_where_there_are_no_tokens(tmp_path):
         ({"chunk_tokens": 8, "overlap": 5}, "more than half"),
     ],
 )
-def test_what_cannot_be_cut_is_refused(dense, parameters, message):
+def test_impossible_chunk_settings_are_refused(dense, parameters, message):
     with pytest.raises(DefinitionError, match=message):
         chunked(dense, **parameters)
 
 
 def test_construction_needs_neither_torch_nor_the_model(model, monkeypatch, tmp_path):
-    """The member's own limit is that of its model, which is loaded when a text is encoded."""
+    """The member's limit is that of its model, which is loaded when a text is encoded."""
     from rankstone.runners.encoders.dense import DenseEncoder
     from rankstone.runners.transformer.network import Network
 
@@ -306,7 +306,7 @@ def cache(folder, shard_size=4):
     )
 
 
-def test_what_is_behind_a_first_chunk_is_told_where_chunks_are_not_kept(tmp_path):
+def test_text_after_the_first_chunk_is_reported_as_truncated(tmp_path):
     kept, runner = cache(tmp_path), chunked(BM25(), "first", chunk_tokens=20)
     documents = kept.chunks(runner)
     runner.index(documents, Cached(kept))
@@ -372,7 +372,7 @@ def test_no_documents_have_no_chunks(dense):
         assert len(chunked(dense)._passages.encode([], "document")) == 0
 
 
-def test_the_description_says_how_documents_are_cut(dense):
+def test_the_description_states_how_documents_are_split(dense):
     described = chunked(dense, chunk_tokens=12, overlap=2).describe()
     assert described["model"] == "tiny"
     assert described["aggregate"] == "max"

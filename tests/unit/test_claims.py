@@ -1,4 +1,4 @@
-"""Claims: their definitions, what their checks measure, verdicts, and the page."""
+"""Claims: definitions, quantities of checks, verdicts, and the page."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def stored(
     latency=None,
     ids=QUERIES,
 ):
-    """A record of `method` whose run has, for each query, the documents of these positions."""
+    """Return a record of `method` whose run has the documents at these positions."""
     store = ResultStore(folder)
     docs = np.array(ranks, dtype=np.int64)
     scores = -np.arange(docs.shape[1], dtype=np.float32) * np.ones((len(docs), 1), np.float32)
@@ -377,7 +377,7 @@ def test_a_gap_that_widens_is_paired_by_query(tmp_path):
 
 
 def test_folds_count_as_one_collection(tmp_path):
-    """Their difference is that of all queries, which no fold alone would show."""
+    """Their difference is over all queries, which no single fold would show."""
     gains, records = {"x": (0.75, 0.25), "y": (0.25, 0.5)}, {}
     for method, means in gains.items():
         for number, mean in enumerate(means, start=1):
@@ -467,7 +467,7 @@ def test_page_and_json_say_the_same(tmp_path):
          ' tasks = ["u"] }]', "not among the claim's 'tasks'"),
     ],
 )  # fmt: skip
-def test_definitions_are_refused_with_file_and_mend(tmp_path, text, said):
+def test_definitions_are_refused_with_file_and_remedy(tmp_path, text, said):
     head = 'statement = "s"\nsource = "p"\ntasks = ["t"]\n'
     (tmp_path / "bad.toml").write_text(head + text)
     with pytest.raises(DefinitionError, match=r"bad\.toml") as caught:

@@ -1,4 +1,4 @@
-"""Every check of every claim, on seeded records that keep its bound and on ones that break it."""
+"""Every check of every claim, on seeded records that satisfy and that violate its bound."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES = [f"{claim.name}-{n}" for n, (claim, _, _) in enumerate(CHECKS)]
 QUERIES = [f"q{n}" for n in range(60)]
 DEPTH = 40
 PAD = 90_000
-"""Documents from here on are relevant to nothing."""
+"""Documents from this position on are relevant to no query."""
 
 
 def sign(check: CheckSpec) -> int:
@@ -41,7 +41,7 @@ def sign(check: CheckSpec) -> int:
 
 
 def best_at(depth: int, k: int) -> list[list[int]]:
-    """Rows whose own `k` documents end at rank `depth`; all others are relevant to nothing."""
+    """Return rows whose own `k` documents end at rank `depth`; others are not relevant."""
     first = depth - k
     return [
         [row * 100 + at - first if first <= at < depth else PAD + row * DEPTH + at
@@ -51,12 +51,13 @@ def best_at(depth: int, k: int) -> list[list[int]]:
 
 
 def shifted(shift: int) -> list[list[int]]:
-    """Rows of a query's own documents, from the one at `shift` on."""
+    """Return rows of a query's own documents, starting at `shift`."""
     return [[100 * row + shift + at for at in range(DEPTH)] for row in range(len(QUERIES))]
 
 
 def world(check: CheckSpec, side: int) -> dict[str, dict[str, Any]]:
-    """Role -> facts of its record: the check's value is above its bound, or below it."""
+    """Return role -> facts of its record, such that the check's value is above or below its
+    bound."""
     bound = check.bound[1]
     match check.kind:
         case "difference":
@@ -91,7 +92,7 @@ def world(check: CheckSpec, side: int) -> dict[str, dict[str, Any]]:
 
 
 def seeded(folder: Path, check: CheckSpec, task: str, side: int) -> tuple[Found, Relevant]:
-    """The records of one check, and what is judged relevant."""
+    """Return the records of one check, and the relevant documents."""
     records: Found = {}
     relevant = {query: [f"d{100 * row}"] for row, query in enumerate(QUERIES)}
     facts = world(check, side)
@@ -169,7 +170,7 @@ def test_a_violation_is_found_and_its_opposite_holds(
 
 
 def test_equality_is_no_improvement(tmp_path: Path) -> None:
-    """A claim of "better" does not hold where the two methods answer alike."""
+    """A claim of "better" does not hold for two methods with equal results."""
     strict = {
         (claim.name, check.kind): (claim, check, task)
         for claim, check, task in CHECKS
@@ -194,14 +195,14 @@ def answers(passages: list[set[str]], k: int) -> float:
 
 
 def lists() -> Iterator[tuple[list[set[str]], list[set[str]]]]:
-    """Ranked chunks, and the same each with the chunk behind it in its document."""
+    """Yield ranked chunks, and the same with the next chunk of each document."""
     first, second, other = {"x"}, {"y"}, {"answer"}
     yield [first, other], [first | second, other]  # the answer is in the second best chunk
     yield [first, second], [first | other, second]  # it is in the continuation of the best
 
 
 def test_at_equal_tokens_a_continuation_can_lose() -> None:
-    """At equal k it could not: a chunk and its continuation hold all answers of the chunk."""
+    """At equal k it cannot: a chunk with its continuation contains all answers of the chunk."""
     gains = [answers(continued, 1) - answers(alone, 2) for alone, continued in lists()]
     assert gains == [-1.0, 1.0]
     for check in CLAIMS["retro-continuation"].checks:
@@ -209,7 +210,7 @@ def test_at_equal_tokens_a_continuation_can_lose() -> None:
 
 
 def test_no_check_compares_nested_probes() -> None:
-    """An inverted file that reads more lists holds all that it found with fewer."""
+    """Reading more lists of an inverted file can only add results."""
     for claim, check, _ in CHECKS:
         assert not (check.of.startswith("ann/") and (check.than or "").startswith("ann/")), claim
 

@@ -13,7 +13,7 @@ from rankstone.profiling.memory import peak_gpu, peak_rss, reset_peak_gpu
 
 
 class Hands:
-    """The times of a machine, moved by hand."""
+    """Clock of a machine, advanced by hand."""
 
     def __init__(self) -> None:
         self.wall = self.cpu = 0.0
@@ -158,7 +158,7 @@ def test_gpu_memory_is_unknown_without_a_gpu(monkeypatch: pytest.MonkeyPatch, to
     assert torch is not None or "torch" not in sys.modules
 
 
-def test_work_is_added_up_and_unknown_where_nobody_reported() -> None:
+def test_work_is_summed_and_unknown_if_not_reported() -> None:
     clock = Clock()
     with clock.phase("a"):
         clock.add_work("a", tokens=3, flops=1.5)

@@ -1,4 +1,4 @@
-"""Runs on a cluster, as far as they need none: options, addresses, versions, files, progress."""
+"""Cluster runs without a cluster: options, addresses, versions, files, progress."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_one_of_several_cells_is_followed_and_all_are_reported() -> None:
 def test_an_actor_that_starts_while_the_encoding_ends_is_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Otherwise it keeps the CPUs of its node, and the next cell there waits for ever."""
+    """Otherwise it would keep the CPUs of its node, and the next cell there would wait forever."""
     started, closed, ended = threading.Event(), threading.Event(), list[Any]()
 
     def remote(*_: Any) -> str:
@@ -238,7 +238,7 @@ def test_an_actor_that_starts_while_the_encoding_ends_is_ended(
 def test_results_are_fetched_no_faster_than_they_are_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Otherwise the vectors of fast actors fill the memory of this process."""
+    """Otherwise the vectors of fast actors would fill the memory of this process."""
     nothing: Any = None
     shards, lock, held, most = 30, threading.Lock(), [0], [0]
 

@@ -1,4 +1,4 @@
-"""The digest of an adapter's code: what it covers, and what it leaves alone."""
+"""Digest of an adapter's code: included and excluded files."""
 
 import importlib
 import subprocess

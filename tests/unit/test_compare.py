@@ -1,4 +1,4 @@
-"""Comparisons of stored records, and how they are shown."""
+"""Comparisons of stored records, and their pages."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def test_the_largest_drops_and_rises_are_named_equal_ones_by_all_measures(tmp_pa
     assert "largest of 4 drops: q5: 1.000 → .000" in " ".join(shown.split())
 
 
-def test_speed_of_two_machines_is_refused_and_said(results):
+def test_speed_of_two_machines_is_not_compared_and_noted(results):
     put(results, "dense/elsewhere", np.zeros(60), machine="ffffffff")
     (one,) = rankstone.compare("bm25", "dense/elsewhere", results=results)
     assert [figure.name for figure in one.figures] == ["index, bytes"]
     assert any("two machines" in note for note in one.notes)
 
 
-def test_what_else_differs_is_said(results):
+def test_other_differences_are_noted(results):
     policy = make_record().policy.model_copy(update={"depth": 10})
     put(results, "dense/shallow", np.zeros(60), policy=policy, corpus="another")
     (one,) = rankstone.compare("bm25", "dense/shallow", results=results)

@@ -1,4 +1,4 @@
-"""From definitions to runners, and every way a definition can be wrong."""
+"""Construction of runners from definitions, and invalid definitions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_parameters_reach_the_adapter():
         ({"stemmer": "klingon"}, "stemmer 'klingon' is not one of Snowball's"),
     ],
 )
-def test_a_wrong_parameter_is_named_with_its_mend(parameters, message):
+def test_a_wrong_parameter_is_named_with_its_remedy(parameters, message):
     with pytest.raises(DefinitionError, match=message) as caught:
         build_runner(method(parameters=parameters), "runners/lexical/test.toml")
     assert "runners/lexical/test.toml" in str(caught.value)

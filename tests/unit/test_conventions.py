@@ -1,4 +1,4 @@
-"""Other tools' rules, against those tools: trec_eval through pytrec_eval, ir_measures, examples."""
+"""Rules of other tools against the tools: trec_eval by pytrec_eval, ir_measures, examples."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_ir_measures_is_what_its_default_providers_compute(run, qrels) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(run=runs, qrels=qrels_of, ours=st.sampled_from([1, 2]), tool=st.sampled_from([*TOOLS]))
-def test_what_moved_a_number_sums_to_the_difference(run, qrels, ours, tool) -> None:
+def test_causes_sum_to_the_difference(run, qrels, ours, tool) -> None:
     measures = (*MEASURES, "RR@10", "Judged@3", "R_cap@3")
     found = compared(run, qrels, TOOLS[tool], *measures, ours=Rules(relevance=ours))
     assert found
@@ -99,7 +99,7 @@ def test_scores_that_tie_as_float32_do_not_as_float64() -> None:
 
 
 def test_ir_measures_breaks_ties_of_rr_at_10_the_other_way() -> None:
-    """A deviation inside one library: both rules are known, and each is the oracle of one."""
+    """The library is inconsistent: both rules are supported, and each is compared with one."""
     run, qrels = {"q": {"a": 1.0, "b": 1.0}}, {"q": {"a": 1}}
     theirs = ir_measures.calc_aggregate([ir_measures.RR, ir_measures.RR @ 10], qrels, run)
     assert (theirs[ir_measures.RR], theirs[ir_measures.RR @ 10]) == (0.5, 1.0)

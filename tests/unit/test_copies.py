@@ -1,4 +1,4 @@
-"""What stands in the cache: found without converting, and verified down to the last bit."""
+"""Copies in the cache: found without conversion, and verified bit by bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Costs: one table for all that reads records, and one rule for when two may be compared."""
+"""Costs: one table for all readers of records, and one rule for comparability."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def with_threads(record: RunRecord, threads: int) -> RunRecord:
     return record.model_copy(update={"environment": environment})
 
 
-def test_names_columns_and_places_are_unique() -> None:
+def test_names_columns_and_record_paths_are_unique() -> None:
     assert len(BY_NAME) == len(COSTS)
     assert len(BY_COLUMN) == sum(bool(cost.column) for cost in COSTS)
     assert len(BY_PLACE) == sum(bool(cost.place) for cost in COSTS)
@@ -120,7 +120,7 @@ def test_what_does_not_compete_is_not_marked_though_it_reads_like_the_best() -> 
     assert marked(["1", "1", "2"], [None, 1.0, 2.0], higher_is_better=False) == ["", "best", ""]
 
 
-def test_letters_go_on_after_z_and_never_repeat() -> None:
+def test_letters_continue_after_z_and_never_repeat() -> None:
     found = letters(800)
     assert found[:3] == ["a", "b", "c"]
     assert found[25:29] == ["z", "aa", "ab", "ac"]

@@ -1,4 +1,4 @@
-"""Counted operations against those that torch itself counts while a network runs."""
+"""Counted operations against torch's own count for a running network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DISTIL = {"vocab_size": 60, "dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim"
 
 
 def made(name, **settings):
-    """The network, with attention as plain products, which the counter sees."""
+    """Return the network with attention as plain matrix products, which the counter sees."""
     config = getattr(transformers, f"{name}Config")(**settings)
     model = getattr(transformers, f"{name}Model")(config).eval()
     if name != "Mamba":
@@ -64,7 +64,7 @@ def test_full_attention_is_counted_as_torch_counts_it(name, settings):
 
 
 def test_local_attention_is_counted_by_its_window():
-    """torch multiplies all with all and masks what is far, which is no work of the model's."""
+    """torch computes all products and masks distant ones, which do not count as work."""
     model = made("ModernBert", **SMALL, **LOCAL)
     assert costs(model).local_layers == 2
     for length in LENGTHS:

@@ -33,7 +33,7 @@ TASK = "beir/scifact"
 
 
 def setting(engine: str, ef: int, recall: float, search_ms: float, **more: Any) -> RunRecord:
-    """A record of a grid; the definition itself is of ef = 64."""
+    """Return a record of a grid; the definition has ef = 64."""
     mark = "" if ef == 64 else f"+parameters-{ef:08x}"
     record = make_record(f"engines/{engine}{mark}", TASK)
     profile: Any = record.profile
@@ -97,7 +97,7 @@ def test_a_method_alone_is_labelled_by_what_differs_from_its_definition() -> Non
 
 
 def test_curves_of_a_task_have_the_labels_of_the_whole_board() -> None:
-    """Each task has one setting of its own, which no grid of that task would label."""
+    """Each task has a setting of its own, which a grid of only that task would not label."""
     pytest.importorskip("altair")
     other = loaded("engines/one+parameters-00000010")
     changed = other.method.model_copy(update={"parameters": {"m": 16, "ef_search": 16}})
@@ -222,6 +222,6 @@ def test_the_site_shows_curves_and_trials_of_a_record() -> None:
 
 
 def test_the_mean_of_a_cold_start_is_not_shown_as_its_median() -> None:
-    """Of fewer than six queries no median has a finite interval, and the record holds none."""
+    """With fewer than six queries no median has a finite interval, and the record has none."""
     (table,) = load_tables(loaded("engines/one", cold_p50=None))
     assert "first 100 queries is 9.00 ms (mean; maximum 99.0), and 4.00 ms" in table.notes[-1]

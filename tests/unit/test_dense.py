@@ -1,4 +1,4 @@
-"""The dense runner against sentence-transformers itself, by both engines."""
+"""The dense runner against sentence-transformers, with both engines."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def peer(model):
 
 @pytest.fixture
 def changed(model, tmp_path):
-    """A copy of the model whose small files a test may change."""
+    """A copy of the model whose small files may be changed."""
     folder = tmp_path / "model"
     shutil.copytree(model.folder, folder)
 
@@ -190,7 +190,7 @@ def test_shares_of_another_number_of_layers_are_refused(runner):
         dataclasses.replace(runner, feed_forward=(0.5,) * 3).encode(["a"], "query")
 
 
-def test_fewer_dimensions_are_normalised_after_the_cut(runner):
+def test_truncated_vectors_are_normalised_after_truncation(runner):
     whole = runner.encode(TEXTS, "document")
     cut = dataclasses.replace(runner, dimensions=8).encode(TEXTS, "document")
     expected = whole[:, :8] / np.linalg.norm(whole[:, :8], axis=1, keepdims=True)
@@ -199,8 +199,8 @@ def test_fewer_dimensions_are_normalised_after_the_cut(runner):
         dataclasses.replace(runner, dimensions=33).encode(["a"], "document")
 
 
-def test_layer_norm_stands_before_the_cut(runner):
-    """As the card of nomic-embed-text-v1.5 does it, with torch's own functions."""
+def test_layer_norm_is_applied_before_truncation(runner):
+    """As in the card of nomic-embed-text-v1.5, with torch's functions."""
     import torch
     import torch.nn.functional as F  # noqa: N812
 
@@ -337,7 +337,7 @@ def test_vectors_that_the_models_settings_normalise_stay_so_under_dot(runner, pe
 
 
 def test_two_poolings_at_once_are_sentence_transformers_own(runner, changed):
-    """As settings of older releases state them: a key for each."""
+    """As in configurations of older releases: a key for each pooling."""
     from sentence_transformers import SentenceTransformer
 
     path = runner.model.folder / "1_Pooling" / "config.json"

@@ -1,4 +1,4 @@
-"""What a process started is ended with it, also what detached itself, whether it lives or not."""
+"""Descendants of a process are ended with it, also detached ones and those of a dead process."""
 
 from __future__ import annotations
 

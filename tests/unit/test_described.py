@@ -1,4 +1,4 @@
-"""The key of encoded documents: what concerns queries alone leaves it, and all else changes it."""
+"""Key of encoded documents: changed by everything except settings for queries only."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_chunks_are_those_of_the_member(runners):
     assert chunks[0] == chunks[1] != chunks[2]
 
 
-def test_where_files_were_found_is_told_and_does_not_matter(runners):
+def test_the_path_of_files_is_described_and_does_not_change_the_key(runners):
     dense = runners["dense"]
     hub = dataclasses.replace(dense, model=dataclasses.replace(dense.model, origin="hub"))
     assert hub.describe()["origin"] == "hub"

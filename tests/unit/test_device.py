@@ -1,4 +1,4 @@
-"""Choice of the device, from the method, the command line, the environment and what torch sees."""
+"""Choice of the device, from method, command line, environment and torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 class Cuda:
-    """`torch.cuda` with two cards, of which torch holds 5 GiB and uses 2."""
+    """Fake of `torch.cuda` with two cards; torch has reserved 5 GiB and uses 2."""
 
     free = 60 * GIB
     emptied = waited = 0
@@ -46,7 +46,7 @@ class Cuda:
 
 @pytest.fixture
 def torch(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A fake of torch, on a machine with a trace of a GPU."""
+    """A fake of torch, on a machine that seems to have a GPU."""
     fake = SimpleNamespace(
         cuda=Cuda(),
         backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: False)),
@@ -98,7 +98,7 @@ def test_free_memory_counts_what_torch_holds_unused(torch) -> None:
     [
         ("cuda:1", 31 * GIB, "cuda:1"),
         ("cuda:1", 32 * GIB, "cpu"),  # beyond half of what is free
-        ("cuda", 2**22, "cpu"),  # not worth the way
+        ("cuda", 2**22, "cpu"),  # too small to be worth a transfer
         ("mps", GIB, "cpu"),
         ("cpu", GIB, "cpu"),
     ],

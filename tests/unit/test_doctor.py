@@ -140,7 +140,7 @@ def test_models_within_reach(
 def test_a_method_of_a_server_needs_its_address(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The variable is the one that the definition names, or else the adapter's own."""
+    """The variable is named by the definition, or else by the adapter."""
     pytest.importorskip("httpx2")
     variables = {"named": "RANKSTONE_TEST_URL", "usual": "OPENSEARCH_URL"}
     for name, variable in variables.items():
@@ -205,7 +205,7 @@ def test_tasks_within_reach(workspace: Workspace, tmp_path: Path) -> None:
 
 
 def test_it_agrees_with_data_list(tmp_path: Path) -> None:
-    """What is downloaded is said by one place alone, for every family that is defined."""
+    """Both use the same source of available data, for every defined family."""
     place, sources = Workspace(root=ROOT), Sources(data=None, cache=tmp_path)
     states = [entry(task, sources).state for task in place.tasks.values()]
     said = " ".join(f.detail for f in findings(place, sources) if f.section == "Benchmarks")

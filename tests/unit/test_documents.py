@@ -1,4 +1,4 @@
-"""Pages for readers name every command, nothing that there is not, and link to what is there."""
+"""Documentation names all commands, no unknown ones, and has no broken links."""
 
 import os
 import re
@@ -99,7 +99,7 @@ def test_every_link_leads_somewhere(page):
 
 
 def anchors(text: str) -> set[str]:
-    """Ids of a page: of headings, as GitHub and mkdocs make them, and stated ones."""
+    """Return the ids of a page: of headings, as by GitHub and mkdocs, and explicit ones."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     plain = {re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings}
     stated = set(re.findall(r'<a id="(\w+)">', text))

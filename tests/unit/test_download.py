@@ -1,4 +1,4 @@
-"""Downloads against a server whose faults are chosen."""
+"""Downloads from a server with configurable faults."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_file_is_fetched_once_with_progress(served: Served, tmp_path: Path) ->
     assert left(target.parent) == ["set.zip"]
 
 
-def test_a_break_halfway_keeps_the_part_and_the_next_call_goes_on(
+def test_a_broken_download_is_resumed_by_the_next_call(
     served: Served, tmp_path: Path
 ) -> None:
     served.cut_after = HALF
@@ -196,7 +196,7 @@ def test_two_at_once_fetch_once(served: Served, tmp_path: Path) -> None:
     assert len(served.asked) == 1
 
 
-def test_a_place_that_cannot_be_written(served: Served, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written(served: Served, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"cannot be written.*--cache"):
         fetch(remote(served), tmp_path / "file" / "set.zip")

@@ -1,4 +1,4 @@
-"""DPR's own files: what they say, how they are quoted, and every fault named by file and line."""
+"""DPR's files: content, quoting, and faults named by file and line."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def sources(tmp_path: Path) -> Sources:
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Path:
-    """The data folder's nq/dpr with both files."""
+    """The folder nq/dpr of the data folder, with both files."""
     folder = tmp_path / "data" / "nq" / "dpr"
     write(folder / "psgs_w100.tsv.gz", gzip.compress(TSV.encode()))
     write(folder / "nq-test.qa.csv", CSV)
@@ -263,7 +263,7 @@ def test_an_unknown_question_file(sources: Sources) -> None:
 
 @pytest.fixture
 def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Remote]:
-    """Files asked of the downloader, which serves small ones."""
+    """Files requested from the downloader, which serves small ones."""
     asked: list[Remote] = []
 
     def fetch(remote: Remote, path: Path, progress: Progress) -> Path:

@@ -1,6 +1,6 @@
-"""Kinds of embedding models, on tiny random checkpoints in the official layouts.
+"""Types of embedding models, on tiny random checkpoints in the official layouts.
 
-Each is compared with sentence-transformers' own use of the folder, or with its equation.
+Each is compared with sentence-transformers on the same folder, or with its equation.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("module_cache")
 
 
 def here(name: str, folder: Path, task: str = "beir/scifact", **changes: Any) -> Any:
-    """The runner of a definition with its weights in `folder`, as it runs on a task."""
+    """Return the runner of a definition on a task, with weights in `folder`."""
     spec = WORKSPACE.method(name).at(folder)
     spec = spec.on_task(task, WORKSPACE.task(task).instruction)
     own = {**spec.parameters, "max_length": 64, "device": "cpu", **changes}
@@ -52,7 +52,7 @@ def close(found: Any, expected: Any) -> None:
 
 
 def last_states(folder: Path, sequences: list[list[int]]) -> np.ndarray:
-    """The unit state of the last token of each sequence, one at a time."""
+    """Return the normalised state of the last token of each sequence, one at a time."""
     model = AutoModel.from_pretrained(folder).eval()
     with torch.inference_mode():
         states = [model(torch.tensor([ids])).last_hidden_state[0, -1] for ids in sequences]
@@ -135,7 +135,7 @@ def test_model2vec_is_a_table_of_token_vectors(tmp_path, folded):
 
 
 def test_pinned_code_of_another_repository_makes_the_model(tmp_path, monkeypatch):
-    """transformers takes a folder of the repository's name for the repository."""
+    """transformers uses a folder with the repository's name in place of the repository."""
     tiny_encoders.modular_star_encoder(tmp_path / "m")
     name = "dense/modularstarencoder-18"
     beside = here(name, tmp_path / "m", engine="torch").encode(QUERIES, "query")
@@ -155,7 +155,7 @@ def test_pinned_code_of_another_repository_makes_the_model(tmp_path, monkeypatch
 
 
 def test_tables_of_a_models_own_code_are_those_that_it_computes(tmp_path):
-    """transformers 5 leaves buffers that are not saved uninitialised, where the code is not its."""
+    """transformers 5 leaves non-persistent buffers of remote code uninitialised."""
     stored = "self.register_buffer('table', torch.arange(1.0, 17.0), persistent=False)"
     vectors = {}
     for name, table in (("stored", "self.table"), ("computed", "torch.arange(1.0, 17.0)")):
@@ -175,7 +175,7 @@ MAPS = {"layers.0.self_attn.q_proj": (24, 24), "layers.1.mlp.up_proj": (32, 24)}
 
 @pytest.fixture
 def adapted(tmp_path):
-    """A base, two adapters of it, and the base with each of them merged by hand."""
+    """A base model, two adapters, and the base with each of them merged by hand."""
     tiny_embedders.mistral(tmp_path / "base")
     for seed, role in enumerate(("document", "query")):
         tiny_embedders.lora(tmp_path / role, MAPS, seed, use_rslora=role == "query")
@@ -257,7 +257,7 @@ def test_queries_without_expansion_keep_their_own_tokens(tmp_path):
 
 
 class InstructSentenceTransformerModel:
-    """Has the name of MTEB's loader."""
+    """Stand-in with the name of MTEB's loader."""
 
 
 def entry(**values: Any) -> SimpleNamespace:
@@ -266,7 +266,7 @@ def entry(**values: Any) -> SimpleNamespace:
 
 
 def test_prompts_of_mtebs_registry(monkeypatch):
-    """As MTEB's `get_task_instruction` and its loader put them together."""
+    """As composed by MTEB's `get_task_instruction` and its loader."""
     types = ModuleType("mteb.types")
     roles = SimpleNamespace(query="query", document="document")
     types.PromptType = roles  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The encoding cache: what is kept, what is charged, and what survives."""
+"""The encoding cache: reuse, charged costs, and interruptions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Texts:
 
 
 class Encoder:
-    """Vectors that depend on the text only; counts what it encodes and can die on the way."""
+    """Encoder of vectors that depend only on the text; counts texts and can fail midway."""
 
     def __init__(self, *, cacheable=True, name="v1", batch_size=32, die_at=None, die=None):
         self.cacheable = cacheable
@@ -94,7 +94,7 @@ def files(tmp_path):
 
 
 def left_over(tmp_path):
-    """Files that hold encodings, whole or not."""
+    """Return files of encodings, complete or not."""
     return [path for path in (tmp_path / "cache").rglob("*") if path.suffix in (".shard", ".tmp")]
 
 
@@ -119,7 +119,7 @@ def test_a_second_run_reads_what_the_first_encoded(make, tmp_path):
 
 
 class Slow(Encoder):
-    """Loads its model at the first call, as encoders do."""
+    """Loads its model at the first call."""
 
     loads = 0
 
@@ -140,7 +140,7 @@ def test_loading_a_model_of_documents_is_charged_as_that(make):
     assert cached.loads == 0, "what is kept needs no model"
 
 
-def test_nothing_is_encoded_until_somebody_reads(make, tmp_path):
+def test_encoding_is_lazy(make, tmp_path):
     encoder = Encoder()
     assert len(make().cache.chunks(encoder)) == 50
     assert encoder.encoded == 0
@@ -220,7 +220,7 @@ def test_the_key_holds_everything_but_the_batch_size(make):
     assert make(key_material={"corpus": "abc", "text": "{title}"}).cache.key(Encoder()) != key
 
 
-def test_runners_that_encode_alike_share_chunks(make):
+def test_runners_with_equal_encodings_share_chunks(make):
     cache = make().cache
     assert cache.chunks(Encoder()) is cache.chunks(Encoder())
 
@@ -250,7 +250,7 @@ def test_take_and_sample_open_only_what_they_need(make, cacheable):
 
 
 class Telling(Encoder):
-    """Reports every five texts, as an encoder that was handed many does."""
+    """Reports progress every five texts."""
 
     def encode(self, texts, role):
         for start in range(0, len(texts), 5):
@@ -283,7 +283,7 @@ def test_work_is_counted_and_kept_with_the_shard(make):
 
 
 @pytest.mark.parametrize("cacheable", [True, False])
-def test_whoever_only_looks_on_is_counted_too(make, cacheable):
+def test_tokens_are_counted_when_chunks_are_taken(make, cacheable):
     run = make()
     run.cache.chunks(Telling(cacheable=cacheable)).take(np.arange(8))
     assert run.clock.phases()[PHASE].tokens == 56
@@ -304,7 +304,7 @@ def test_utilisation_is_known_on_the_machine_that_encoded(make, monkeypatch):
         assert run.cache.efficiency == (None, None)
         whole(run.cache.chunks(Peaked(name="fp32")))
         assert run.cache.efficiency.peak_flops_per_s == (2e9 if hardware == "here" else None)
-    # What a cached phase is charged is what its shards cost.
+    # A cached phase is charged the cost of its shards.
     wall_s = run.clock.phases()[PHASE].wall_s
     assert run.cache.efficiency.flop_utilisation == pytest.approx(5000 / wall_s / 2e9)
     assert asked == [("fp32", "cpu")], "the peak is measured once, beside the encoding"
@@ -313,7 +313,7 @@ def test_utilisation_is_known_on_the_machine_that_encoded(make, monkeypatch):
 
 
 class Repeating(Texts):
-    """Documents by the numbers of their texts: 50 of three texts, unless told others."""
+    """Documents given by the numbers of their texts; by default 50 of three texts."""
 
     def __init__(self, numbers=tuple(i % 3 for i in range(50))):
         self._texts = [f"text {number}" for number in numbers]
@@ -334,7 +334,7 @@ def test_identical_texts_of_a_corpus_are_encoded_once(make, cacheable):
 )
 @settings(max_examples=60, deadline=None)
 def test_a_text_is_taken_from_whichever_earlier_shard_is_whole(numbers, lost, damaged):
-    """Some shards were lost or damaged since: what they held is encoded, and nothing twice."""
+    """Lost or damaged shards are encoded again, and no text twice."""
     corpus = Repeating(numbers)
     expected = Encoder().encode(corpus.texts(0, len(numbers)), "document")
     with tempfile.TemporaryDirectory() as folder:
@@ -369,7 +369,7 @@ def test_a_shard_read_before_those_that_its_texts_are_first_in(make):
     assert run.clock.phases()[PHASE].items == 50
 
 
-def test_texts_with_one_hash_are_told_apart(make, monkeypatch):
+def test_texts_with_equal_hashes_are_distinguished(make, monkeypatch):
     monkeypatch.setattr(repeats, "hash", lambda text: 7, raising=False)
     encoder, corpus = Encoder(), Repeating([0, *range(30), 0])
     rows = whole(make(corpus=corpus).cache.chunks(encoder))
@@ -377,7 +377,7 @@ def test_texts_with_one_hash_are_told_apart(make, monkeypatch):
     assert encoder.encoded == 30, "the hash is that of the first text, which is taken"
 
 
-def test_identical_queries_are_encoded_once_where_encoding_is_dear():
+def test_identical_queries_are_encoded_once_if_encoding_is_expensive():
     texts = ["b", "a", "b", "b"]
     for cacheable, encoded in ((True, 2), (False, 4)):
         encoder = Encoder(cacheable=cacheable)
@@ -480,7 +480,7 @@ role = st.fixed_dictionaries({"query": st.text(max_size=2), "document": st.text(
 
 
 @given(one=role, other=role, nested=st.booleans())
-def test_of_what_is_told_by_role_the_documents_side_is_the_key(one, other, nested):
+def test_of_descriptions_by_role_only_the_documents_side_is_in_the_key(one, other, nested):
     def key(value):
         described = {"chunks": [{"prompts": value}]} if nested else {"prompts": value}
         cache = EncodingCache(folder=Path(), corpus=Texts(), key_material={}, clock=Clock())

@@ -1,4 +1,4 @@
-"""The machinery beneath encoders: converted copies, memory, windows, truncation, refusals."""
+"""Inference engines: converted copies, memory, windows, truncation, errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def converting(model, **parameters):
 
 @pytest.fixture
 def conversions(monkeypatch, tmp_path):
-    """How often a copy is written; its graph is traced once."""
+    """Number of written copies; each graph is traced once."""
     made, write = [], export._graph
 
     def written(network, loaded, folder):
@@ -97,7 +97,7 @@ def test_a_network_is_converted_once(model, cache, conversions):
 
 
 def copy_of(model):
-    """Where the exported copy of the model belongs."""
+    """Return the path of the model's exported copy."""
     return export.location(converting(model)._tower("document").network, graph=True)
 
 
@@ -112,7 +112,7 @@ def flipped(path):
 
 
 def refitted(path):
-    """Another fact in the same words: a network that is said to read fewer positions."""
+    """Change a fact in the file: the network has fewer positions."""
     text = path.read_text()
     changed = re.sub(r"(\d)(\d+)", lambda found: found[1] + "0" * len(found[2]), text, count=1)
     assert changed != text
@@ -130,7 +130,7 @@ DAMAGES = [
 ]
 
 
-def test_a_damaged_copy_is_noticed_and_made_anew(model, cache, conversions):
+def test_a_damaged_copy_is_detected_and_converted_again(model, cache, conversions):
     texts = TEXTS[:5]
     first = converting(model).encode(texts, "document")
     for number, damage in enumerate(DAMAGES, 2):
@@ -151,7 +151,7 @@ def test_whatever_changes_the_network_has_a_copy_of_its_own(model, cache, tmp_pa
     monkeypatch.setattr(export, "version", lambda name: "0.0")
     dataclasses.replace(plain, batch_tokens=7).encode(["fox"], "query")
     assert len(copies(cache)) == 4
-    # What stands before the network is not part of the copy; what follows its states is.
+    # Steps before the network are not part of the copy; those after its states are.
     dataclasses.replace(plain, max_length=9, precision="bf16").encode([""], "query")
     assert len(copies(cache)) == 4
     dataclasses.replace(plain, pooling="cls").encode([""], "query")
@@ -220,7 +220,7 @@ def test_a_cell_converts_into_its_own_cache_and_keeps_to_its_threads(monkeypatch
 
 
 def test_a_folder_that_cannot_be_written_leaves_the_work_to_torch(model, monkeypatch, tmp_path):
-    """A file where the folder should be: no one may write there, not even root."""
+    """The path is a file, so that not even root can write there."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("RANKSTONE_CACHE", str(tmp_path / "file"))
     monkeypatch.setenv("RANKSTONE_DEVICE", "cpu")
@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_written_leaves_the_work_to_torch(model, monkeyp
 
 @pytest.fixture(scope="module")
 def mamba(tmp_path_factory):
-    """With its language-model head, as `state-spaces/mamba-*-hf` are saved."""
+    """Mamba with its language-model head, as in `state-spaces/mamba-*-hf`."""
     from transformers import MambaConfig, MambaForCausalLM
 
     folder = tmp_path_factory.mktemp("mamba")
@@ -286,7 +286,7 @@ def test_mamba_gives_the_state_of_its_end_token(mamba):
 
 
 def test_mamba_does_not_see_what_is_masked(mamba):
-    """Padding behind a text is harmless to a model that looks back; padding before it is not."""
+    """Padding after a text is harmless for a causal model; padding before it is not."""
     import torch
 
     states = encoder(mamba, **MAMBA)._tower("document").engines._in_torch().network.backbone
@@ -309,7 +309,7 @@ def test_mamba_does_not_see_what_is_masked(mamba):
 
 
 def failing(runner, most, lanes=1):
-    """`runner`, on a device that takes no more than `most` tokens together; the shapes it took."""
+    """Return `runner` on a device limited to `most` tokens per batch, and the batch shapes."""
     tower, taken = runner._tower("document"), []
     network = tower.engine
 
@@ -324,7 +324,7 @@ def failing(runner, most, lanes=1):
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_without_memory_the_budget_is_halved_and_the_work_goes_on(model, lanes):
+def test_out_of_memory_halves_the_budget_and_encoding_continues(model, lanes):
     runner, taken = failing(encoder(model, batch_tokens=1024), 200, lanes)
     with pytest.warns(RankstoneWarning, match="ran out of memory") as warned:
         vectors = runner.encode(TEXTS, "document")
@@ -476,7 +476,7 @@ def bytes_alone(folder):
 
 
 def end_only(folder):
-    """As T5's: a space before every text, and an end token behind it."""
+    """Write a tokenizer like T5's: a space before every text, and an end token after it."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -536,7 +536,7 @@ def test_a_model_without_all_its_files_is_named(tmp_path, engine, files):
         encoder(located(tmp_path), engine=engine).encode(["fox"], "query")
 
 
-# Code that a model's repository carries
+# Remote code of a model's repository
 
 HEAD = Vector(
     pooling="own", projection=(), layer_norm=False, dimensions=None, normalize=None,

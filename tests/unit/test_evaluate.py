@@ -1,4 +1,4 @@
-"""The entry over an opened data set, and its twin over ids."""
+"""Evaluation of an opened data set, and of runs by ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records in the forms of other tools, read by others, and theirs as records."""
+"""Export of records to other tools' formats, and import of theirs."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ MODEL_META = {
 
 
 def test_mteb_finds_what_is_exported(results, tmp_path):
-    """By the rules of `mteb.ResultCache`: its paths, and the fields that it needs."""
+    """By the rules of `mteb.ResultCache`: paths and required fields."""
     store = ResultStore(results)
     for machine in ("aaaaaaaa", "bbbbbbbb"):
         record = make_record(METHOD, TASK, machine=machine)
@@ -223,7 +223,7 @@ def test_faults_of_export_leave_nothing(results, tmp_path):
 
 
 def test_tasks_have_their_names_splits_and_subsets_in_mteb(tmp_path):
-    """Against MTEB's registry, as far as tests/golden/make_mteb_tasks.py wrote it."""
+    """Compare with MTEB's registry, as written by tests/golden/make_mteb_tasks.py."""
     registry = json.loads((ROOT / "tests/golden/mteb_tasks.json").read_text())["tasks"]
     tasks, checked = Workspace.find(ROOT).tasks, set[str]()
     assert set(PARTS) <= set(tasks)

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all; locks exclude; the cache has one root."""
+"""Atomic files and folders, exclusive locks, and the root of the cache."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ with temporary_folder(Path(sys.argv[1]), ".work-{}") as folder:
 def test_a_temporary_folder_is_found_from_every_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that an adapter starts works in a folder of its own."""
+    """A server started by an adapter works in a separate folder."""
     monkeypatch.chdir(tmp_path)
     with temporary_folder(Path("results"), ".work-{}") as folder:
         assert folder.is_absolute()

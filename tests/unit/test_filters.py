@@ -1,4 +1,4 @@
-"""Tasks with a filter: what passes, what is judged, and which queries are asked."""
+"""Tasks with a filter: passing documents, judgements, and selected queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures to be read with care: cached ones and unsteady latencies, in every format."""
+"""Flagged figures: cached ones and unsteady latencies, in every format."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def changed(record: RunRecord, **latency: object) -> RunRecord:
 
 
 def spread(record: RunRecord, times: float) -> RunRecord:
-    """The record with a 95th percentile of the total of so many medians."""
+    """Return the record with a 95th percentile of the total latency of `times` medians."""
     assert record.profile is not None
     assert record.profile.latency is not None
     total = record.profile.latency.total
@@ -60,7 +60,7 @@ def cached(record: RunRecord, rss: int) -> RunRecord:
 
 PLAIN = make_record("lexical/bm25")
 REUSED = cached(make_record("dense/e5"), 1_000_000)
-"""Its peak is the smallest by far, and not of its run."""
+"""Record with by far the smallest peak, which belongs to an earlier run."""
 SHAKY = spread(make_record("dense/wordllama-256"), 5.1)
 ALL = [PLAIN, REUSED, SHAKY]
 
@@ -156,8 +156,8 @@ def test_a_record_does_not_add_the_time_of_earlier_runs() -> None:
     assert "not added" in text
 
 
-def test_other_load_is_what_a_process_of_its_own_burns() -> None:
-    """A busy child of a child that ended its parent is no child of this process."""
+def test_load_of_a_detached_process_is_other_load() -> None:
+    """An orphaned busy grandchild is not a child of this process."""
     burn = "import time; t = time.time()\nwhile time.time() - t < 1.5: pass"
     spawn = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"
     before = Reading.now()

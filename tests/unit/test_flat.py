@@ -22,7 +22,7 @@ def random(n, dim=16, seed=0):
 
 
 def brute(scores, k):
-    """Score descending, then position ascending."""
+    """Rank by descending score, then by ascending position."""
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
@@ -39,7 +39,7 @@ def test_the_documents_are_those_of_faiss(blocks, k):
 
 
 class Blocks:
-    """An array cut in `count` blocks."""
+    """An array in `count` blocks."""
 
     def __init__(self, array, count):
         self._array, self._count = array, count
@@ -52,13 +52,13 @@ class Blocks:
 
 
 class Pieces(list):
-    """Arrays, after each other."""
+    """Arrays in sequence."""
 
     def __len__(self):
         return sum(map(len, self[:]))
 
 
-def test_the_scores_of_the_cut_are_exact_where_many_tie():
+def test_scores_at_rank_k_are_exact_with_many_ties():
     rng = np.random.default_rng(0)
     documents = rng.integers(-1, 2, (300, 3)).astype(np.float32)
     queries = rng.integers(-1, 2, (9, 3)).astype(np.float32)
@@ -110,7 +110,7 @@ def test_a_mapped_collection_gives_the_same_results(tmp_path, monkeypatch):
 
 
 def same(found, expected):
-    """To the last bit, ties included."""
+    """Check that results are bit-identical, ties included."""
     np.testing.assert_array_equal(found.docs, expected.docs)
     np.testing.assert_array_equal(found.scores, expected.scores)
 

@@ -1,4 +1,4 @@
-"""Folds of a split: a partition, balanced, by ids alone; and functions of packages to train on."""
+"""Folds of a split: a balanced partition that depends only on ids; and training functions."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_names_of_folds() -> None:
 
 
 def test_folds_of_cranfield_and_squad(data_folder: Path, tmp_path: Path) -> None:
-    """Every query is asked in one fold and learnt from in the others; articles stay whole."""
+    """Every query is tested in one fold and trained on in the others; articles are not split."""
     sources, space = Sources(data=data_folder, cache=tmp_path), Workspace.find(ROOT)
     whole = open_dataset(space.task("classic/cranfield"), sources)
     asked = []

@@ -1,4 +1,4 @@
-"""Forecasts against runs, formulas against built indexes, and refusals of what does not fit."""
+"""Forecasts against runs, formulas against built indexes, and refusal of oversized runs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ GIB = 2**30
 
 
 class Counts(rankstone.Runner):
-    """Counts of words by their checksums, in shards."""
+    """Runner that counts words by their checksums, in shards."""
 
     cacheable = True
 
@@ -144,7 +144,7 @@ COSTS = {
 
 
 class Line:
-    """A cell whose costs are lines in the number of documents."""
+    """A cell whose costs are linear in the number of documents."""
 
     @classmethod
     def size(cls, n: int) -> Size:

@@ -1,4 +1,4 @@
-"""Formats of a page: every text is escaped, whatever it holds."""
+"""Formats of a page: all texts are escaped."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_table_of_markdown_has_its_columns_and_no_markup_of_the_text(text: str
 
 
 class Texts(HTMLParser):
-    """Texts of the cells of tables, and of items."""
+    """Parser for the texts of table cells and items."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ def test_latex_aligns_numbers_and_keeps_their_marks_letters_and_intervals() -> N
     assert "S[" not in numbers(Cell(text=".7–.8"), Cell(text="1 of 2"))
 
 
-def test_latex_turns_a_wide_table_and_goes_on_over_pages_with_a_long_one() -> None:
+def test_latex_rotates_wide_tables_and_splits_long_ones_over_pages() -> None:
     heads = [f"measure-of-quality-{n}" for n in range(9)]
     wide = Page(blocks=(table(heads, [heads], title="Wide"),))
     assert r"\begin{sidewaystable}" in render(wide, "latex")
@@ -195,7 +195,7 @@ def test_latex_turns_a_wide_table_and_goes_on_over_pages_with_a_long_one() -> No
     assert text.index(r"\endhead") < text.index("bm25") < text.index("a note")
 
 
-def test_a_text_of_latex_goes_on_in_further_lines_between_words() -> None:
+def test_latex_wraps_text_between_words() -> None:
     words = "costs of a-method/with-a-long-name " * 5
     text = render(
         Page(blocks=(table(["method", "a text"], [["dense/x", words]], title="T"),)), "latex"

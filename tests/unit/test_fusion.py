@@ -1,4 +1,4 @@
-"""Reciprocal-rank fusion against the formula in plain Python."""
+"""Reciprocal rank fusion against the formula in plain Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate: what it lets pass, what it fails, and what it refuses to compare."""
+"""The gate: passing, failing and incomparable records."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def judged(sides, rules=None):
 
 
 def slower(times):
-    """A profile whose latencies are so many times those of the others."""
+    """Return a profile whose latencies are multiplied by `times`."""
     profile = make_record().profile
     latency = profile.latency
     changed = {
@@ -81,7 +81,7 @@ def test_quality(sides, change, verdict, detail):
 
 @pytest.mark.parametrize("n_cells", [1, 100, 101, 500])
 def test_a_drop_of_every_query_fails_whatever_the_number_of_cells(n_cells):
-    """Random flips have a least p of 1e-4, which Holm's factor for 101 cells lifts above .01."""
+    """Random flips give p of at least 1e-4, which Holm's factor for 101 cells raises above .01."""
     moved = BASE - 0.012 + np.random.default_rng(0).normal(0, 0.001, 300)
     family = drops([Member(moved - BASE, 0.005)] * n_cells, 0.01)
     assert max(one.adjusted for one in family) < 1e-6
@@ -108,7 +108,7 @@ def test_the_hard_limit_bounds_what_may_pass_as_undecided(sides):
     assert judged(sides, GateRules(undecided="pass", quality=(wide,)))[0].outcome == "pass"
 
 
-def test_too_few_queries_show_nothing_and_it_is_said(sides):
+def test_too_few_queries_show_nothing_and_this_is_reported(sides):
     put(sides[0], BASE[:6])
     put(sides[1], BASE[:6] - 0.019 + np.arange(6) * 1e-4)
     (one,) = judged(sides)
@@ -232,7 +232,7 @@ RULES = GateRules(
 
 
 def larger(times):
-    """A profile whose index is so many times as large."""
+    """Return a profile whose index is `times` as large."""
     profile = make_record().profile
     index = profile.index.model_copy(
         update={"memory_bytes": int(profile.index.memory_bytes * times)}
@@ -259,7 +259,7 @@ def test_two_methods_of_one_folder(sides):
     assert one.task == TASK
 
 
-def test_published_records_say_what_they_lack_and_what_mends_it():
+def test_published_records_report_missing_values_and_a_remedy():
     folder = ROOT / "results" / "reference" / "local"
     found = rankstone.gate(str(folder), str(folder), on=["beir/scifact"])
     assert {one.verdict for one in found} == {"incomparable"}
@@ -268,8 +268,8 @@ def test_published_records_say_what_they_lack_and_what_mends_it():
     assert bm25.detail.endswith("rankstone run lexical/bm25 --on beir/scifact --results DIR")
 
 
-# Median milliseconds of BM25, and of a checkout of it that spins for a fifth of its time more, as
-# `gate --ab` measured them in turns on two cores that others used as well.
+# Median milliseconds of BM25, and of a checkout that is slowed down by a fifth, as measured by
+# `gate --ab` in interleaved rounds on two cores with other load.
 RECORDED = {
     "stdlib/modules": (
         [0.1084, 0.1004, 0.1000, 0.1009, 0.1014, 0.1068, 0.1015, 0.1071],
@@ -286,7 +286,7 @@ RECORDED = {
     ("task", "verdict", "said"),
     [
         ("stdlib/modules", "shown", "1.426 times the baseline (1.205 to 1.688, 8 rounds)"),
-        # Dearer by a third on average, but so uneven that six rounds do not support it.
+        # Slower by a third on average, but with too much variation for six rounds.
         ("stdlib/functions", "not shown", "more rounds may decide"),
     ],
 )
@@ -317,7 +317,7 @@ def test_rounds_in_turns_are_judged_by_their_interval(times, verdict):
 
 
 def without_percentiles():
-    """A profile of latencies so alike in succession that no percentile is known."""
+    """Return a profile of latencies too correlated for any percentile."""
     profile = make_record().profile
     bare = Percentiles(max_ms=1.0, mean_ms=1.0)
     latency = Latency(
@@ -412,7 +412,7 @@ of it that a gate needs)."""
 
 
 def test_junit_is_of_the_common_schema_and_its_sums_agree(sides):
-    """Each line checked by hand; with lxml the file validates against junit-10.xsd as well."""
+    """Each line was checked by hand; with lxml the file also validates against junit-10.xsd."""
     slow = make_record(profile=slower(1)).profile
     put(sides[0])
     put(sides[1], BASE - 0.03, profile=slow)
@@ -451,7 +451,7 @@ def test_a_rules_file(sides, tmp_path):
         judged(sides, tmp_path / "gone.toml")
 
 
-def test_a_task_that_nobody_measured_is_refused(sides):
+def test_an_unmeasured_task_is_refused(sides):
     put(sides[0])
     with pytest.raises(ResultsError, match="neither side has a record of 'beir/nq'"):
         rankstone.gate(str(sides[0]), str(sides[0]), on=["beir/nq"])
@@ -473,8 +473,8 @@ def test_hostile_names_do_not_break_what_others_read(sides):
 @pytest.mark.parametrize("kind", ["dense", "sparse", "zero or one"])
 @pytest.mark.parametrize(("n_cells", "n"), [(1, 50), (5, 50), (3, 300)])
 def test_false_alarms_are_rare(kind, n_cells, n):
-    """At the allowance itself any of the cells fails in at most `level` of the trials, within three
-    standard errors; `make slow` has the whole (test_gate_calibration)."""
+    """At the allowance itself, any of the cells fails in at most `level` of the trials, within
+    three standard errors; `make slow` runs the full test (test_gate_calibration)."""
     rng, trials, level = np.random.default_rng(7), 40, 0.05
     draw = {
         "dense": lambda: rng.normal(0, 0.3, n),

@@ -1,4 +1,4 @@
-"""Generated passages: equal for equal seeds, and judged completely."""
+"""Generated passages: reproducible by seed, and completely judged."""
 
 from __future__ import annotations
 

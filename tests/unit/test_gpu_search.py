@@ -1,4 +1,4 @@
-"""Exact search on a GPU: a device backed by the CPU, and torch's `meta`, which holds no values."""
+"""Exact search on a GPU: a device backed by the CPU, and torch's `meta` without values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch")
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A card `cuda:3`, whose tensors are the CPU's, with memory for few scores at a time."""
+    """A fake card `cuda:3`, with tensors on the CPU and memory for few scores."""
     for module in (gpu, gpu_maxsim):
         monkeypatch.setattr(module, "opened", lambda name: torch.device("cpu"))
         monkeypatch.setattr(module, "resolve", lambda: "cuda:3")
@@ -36,12 +36,12 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def grid(n: int, seed: int) -> np.ndarray:
-    """Small integers, of which inner products are exact and often equal."""
+    """Return small integers, whose inner products are exact and often equal."""
     return np.random.default_rng(seed).integers(-2, 3, (n, 4)).astype(np.float32)
 
 
 def best_of(scores: np.ndarray, k: int) -> np.ndarray:
-    """Documents by score, descending, then by position."""
+    """Rank documents by descending score, then by position."""
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
@@ -149,7 +149,7 @@ def test_vectors_that_cannot_be_compared_are_refused(card) -> None:
 
 
 def test_all_tensors_are_on_the_device_that_is_asked_for(card, monkeypatch) -> None:
-    """Tensors of `meta` cannot be mixed with others, nor be read."""
+    """Tensors of `meta` cannot be read, nor mixed with others."""
     for module in (gpu, gpu_maxsim):
         monkeypatch.setattr(module, "opened", lambda name: torch.device("meta"))
     tokens = ragged(texts(9, 5, 0, shortest=1), DIM)

@@ -1,4 +1,4 @@
-"""Data sets in MTEB's layout, from a hub on this machine."""
+"""Data sets in MTEB's layout, from a local hub."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def write(path: Path, found: list[dict[str, Any]]) -> None:
 
 
 def write_lines(folder: Path, card: str | None = CARD) -> Path:
-    """As `mteb/scifact` is: lines of JSON, all splits in one file of queries."""
+    """Write a data set like `mteb/scifact`: JSON Lines, all splits in one file of queries."""
     write(folder / "corpus.jsonl", rows(("_id", "title", "text"), DOCUMENTS))
     write(folder / "queries.jsonl", rows(("_id", "text"), QUERIES))
     for split, judged in JUDGED.items():
@@ -77,13 +77,14 @@ def write_lines(folder: Path, card: str | None = CARD) -> Path:
 
 
 def made_anew(folders: Path, card: str | None = CARD) -> Path:
-    """Return the folder of `org/made`, with nothing else than `write_lines` writes."""
+    """Recreate the folder of `org/made`, with only the files of `write_lines`."""
     shutil.rmtree(folders / "made", ignore_errors=True)
     return write_lines(folders / "made", card)
 
 
 def write_languages(folder: Path) -> Path:
-    """As MIRACL's are: a language's tables in parquet, in several files, of renamed columns."""
+    """Write a data set like MIRACL: Parquet tables per language, in several files, with renamed
+    columns."""
     card = ["---", "configs:"]
     for language in ("de", "sw"):
         tables = {

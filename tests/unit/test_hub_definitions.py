@@ -1,4 +1,4 @@
-"""Definitions of data sets of the hub, on small ones of their layout under their own names."""
+"""Definitions of hub data sets, on small data sets with the same names and layouts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ QRELS = [{"query-id": "q1", "corpus-id": "d2", "score": 1}]
 
 
 def plain(prefix: str, corpus: str, queries: str) -> Tables:
-    """As MTEB's loader reads a data set, or one language of it."""
+    """Return tables as read by MTEB's loader, of a data set or of one language."""
     return {
         f"{prefix}corpus": {corpus: CORPUS},
         f"{prefix}queries": {queries: QUERIES},
@@ -40,7 +40,7 @@ def plain(prefix: str, corpus: str, queries: str) -> Tables:
 
 
 def by_length() -> Tables:
-    """As `mteb/LEMBPasskeyRetrieval`: a split for each length in every table."""
+    """Return tables like `mteb/LEMBPasskeyRetrieval`: a split for each length in every table."""
     other = [{"_id": "d3", "title": "", "text": "shorter"}]
     return {
         "corpus": {"test_256": other, "test_512": CORPUS},
@@ -50,7 +50,7 @@ def by_length() -> Tables:
 
 
 def one_table(name: str) -> Tables:
-    """As `dwzhu/LongEmbed`: three splits of one table; the length is a column."""
+    """Return tables like `dwzhu/LongEmbed`: three splits of one table; the length is a column."""
     lengths = {"context_length": 512}, {"context_length": 256}
     rows: dict[str, list[dict[str, Any]]] = {"corpus": [], "queries": [], "qrels": []}
     for number, own in enumerate(lengths if name == "needle" else lengths[:1]):

@@ -1,4 +1,4 @@
-"""k-occurrence and its skewness, against counting by hand and scipy."""
+"""k-occurrence and its skewness, against manual counts and scipy."""
 
 import math
 

@@ -1,7 +1,7 @@
-"""Faults that inference had: each test fails on the code that had them.
+"""Regression tests for statistical inference: each fails on the code that had the fault.
 
-Others are where they belong: the floor of p, the allowance and what never passes in `test_gate`,
-coverage in `properties/test_coverage`, percentiles in `test_latency`, ratios in `test_claims`.
+Related tests: the smallest p, the allowance and missing records in `test_gate`, coverage in
+`properties/test_coverage`, percentiles in `test_latency`, ratios in `test_claims`.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def put(folder, values, method=BM25, task="toy/one"):
 
 
 def letters_of(made):
-    """Method -> the letters in its row."""
+    """Return method -> letters in its row."""
     return {m: "".join(cell.letters for cell in cells) for m, cells in made.rows}
 
 
 def test_letters_are_earned_in_a_family_of_264_comparisons(tmp_path):
-    """The least p of ten thousand random flips, times 264, was above .05: nobody had a letter."""
+    """The smallest p of ten thousand random flips, times 264, was above .05: there were no letters."""
     rng, tasks = np.random.default_rng(0), [f"toy/{n}" for n in range(4)]
     base = rng.uniform(0.3, 0.5, 200)
     stored = [
@@ -64,7 +64,7 @@ def test_last_bits_earn_no_letter(tmp_path):
 
 
 def test_no_cell_fails_for_noise(tmp_path):
-    """Noise above the hard limit failed: of 20 cells of 300 queries some did in .65 of gates."""
+    """Noise above the hard limit failed: with 20 cells of 300 queries, .65 of the gates did."""
     rng, sides = np.random.default_rng(1), []
     for name in ("old", "new"):
         for n in range(8):
@@ -88,12 +88,12 @@ def test_a_drop_of_the_allowance_itself_is_permitted(tmp_path, allowed):
 
 
 def rounds_of(rng, n, spread, times=1.0):
-    """The records of as many rounds, whose latencies spread by that factor."""
+    """Return the records of `n` rounds whose latencies vary by the factor `spread`."""
     return [make_record(profile=slower(times * np.exp(rng.normal(0, spread)))) for _ in range(n)]
 
 
 def test_what_is_not_proved_slower_does_not_pass():
-    """Two rounds whose ratio may be anything between .011 and 78 passed."""
+    """Two rounds with a ratio between .011 and 78 passed."""
     rng = np.random.default_rng(2)
     one = judge_ratio(RULE, rounds_of(rng, 2, 0.5), rounds_of(rng, 2, 0.5), level=AB_LEVEL)
     assert one.low < 0.1 < 10 < one.high
@@ -101,7 +101,7 @@ def test_what_is_not_proved_slower_does_not_pass():
 
 
 def test_identical_code_is_rarely_slower_however_often_it_is_looked_at():
-    """All looks at the rounds together give a false alarm at most as often as `AB_LEVEL` says."""
+    """The rate of false alarms over all looks at the rounds is at most `AB_LEVEL`."""
     rng, trials, alarms = np.random.default_rng(3), 600, 0
     level = AB_LEVEL / len(looks(24))
     for _ in range(trials):
@@ -113,6 +113,6 @@ def test_identical_code_is_rarely_slower_however_often_it_is_looked_at():
 
 @pytest.mark.parametrize("rounds", [2, 3, 5, 7, 13, 25, 96, 101])
 def test_rounds_are_even_in_number(rounds):
-    """After an odd number one side was first more often."""
+    """With an odd number, one side came first more often."""
     assert all(n % 2 == 0 for n in looks(rounds))
     assert looks(rounds)[-1] in (rounds, rounds - 1)

@@ -1,4 +1,4 @@
-"""Instructions per task: who states them, what precedes, and what they become."""
+"""Instructions per task: sources, precedence, and resulting prompts."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def stated(place: Workspace, table: str) -> MethodSpec:
 
 
 def words(place: Workspace, method: MethodSpec, role: str = "query") -> dict[str, str]:
-    """What stands in the prompt of a role on each task, and on one that is not defined."""
+    """Return the prompt of a role on each task, and on an undefined one."""
     found = {}
     for name in ("a", "b", "c", "other"):
         task = place.tasks.get(f"tasks/{name}")

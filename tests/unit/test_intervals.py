@@ -1,4 +1,4 @@
-"""Intervals of means and ratios: against scipy's Wilson, Student's t, and by their coverage."""
+"""Intervals of means and ratios: against scipy's Wilson and Student's t, and their coverage."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_values_beyond_the_unit_interval_have_students():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_it_lies_in_the_unit_interval_around_the_mean(values):
+def test_the_interval_contains_the_mean_within_0_and_1(values):
     low, high = of_means(np.array(values)[:, None])
     assert 0 <= low[0] <= np.mean(values) + 1e-9
     assert np.mean(values) - 1e-9 <= high[0] <= 1

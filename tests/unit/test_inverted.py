@@ -1,4 +1,4 @@
-"""Exact sparse search against a dense product, and the representation it searches."""
+"""Exact sparse search against dense products, and the sparse representation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pieces(rows: SparseRows, size: int) -> list[SparseRows]:
 
 
 def brute_force(queries, documents, k):
-    """(docs, scores): above zero, by score descending, then position ascending."""
+    """Return (docs, scores) above zero, by descending score, then by ascending position."""
     docs = np.full((len(queries), k), -1, np.int64)
     scores = np.full((len(queries), k), -np.inf, np.float32)
     for row, products in enumerate(queries @ documents.T):
@@ -96,7 +96,7 @@ def test_ties_go_to_the_lower_position():
 
 
 def test_the_index_is_made_without_a_second_copy_of_the_entries():
-    """Pieces are read twice, and none is kept."""
+    """Chunks are read twice, and none is kept."""
 
     class Pieces:
         reads = 0

@@ -1,4 +1,4 @@
-"""ir_datasets by id: a small data set of our own, registered as ir_datasets registers its own."""
+"""ir_datasets by id: a small data set, registered in the same way as those of ir_datasets."""
 
 from __future__ import annotations
 
@@ -148,11 +148,11 @@ def test_types_of_queries(query: Any, expected: Query) -> None:
 
 MUTE = {"ArgsMeProcessedDoc", "ClinicalTrialsDoc", "CodeSearchNetDoc", "ToucheImageDoc"}
 MUTE_QUERIES = {"TrecBackgroundLinkingQuery"}
-"""Types that do not state their text, which are refused."""
+"""Types without a default text, which are refused."""
 
 
 def probe(hint: Any, name: str) -> Any:
-    """Return a value of the type `hint` whose strings are words found nowhere else."""
+    """Return a value of the type `hint` with unique words as strings."""
     if isinstance(hint, type) and hasattr(hint, "_fields"):
         inner = get_type_hints(hint)
         return hint(*(probe(inner[field], f"{name}.{field}") for field in hint._fields))
@@ -193,7 +193,7 @@ def test_no_text_of_any_registered_data_set_is_lost() -> None:
             assert words.split() == stated.split(), name
 
 
-def test_without_the_library_the_install_line_is_told(
+def test_without_the_library_the_install_command_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "ir_datasets", None)
@@ -251,7 +251,7 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture
 def library(home: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """ir_datasets with the data set `tiny`, whose files are on the server."""
+    """ir_datasets with the data set `tiny`, served by the local server."""
     module = pytest.importorskip("ir_datasets")
     util, formats = module.util, module.formats
     listed = {
@@ -320,7 +320,7 @@ def test_named_splits(tmp_path: Path) -> None:
         opened(tmp_path, "", source=source, split="dev")
 
 
-def test_unequal_texts_of_one_query_are_told(
+def test_different_texts_of_one_query_are_reported(
     library: Any, served: Served, tmp_path: Path, home: Path
 ) -> None:
     write(home / "tiny", {"dev/queries.tsv": "q3\tthree?\nq1\tanother one?\n"})
@@ -398,7 +398,7 @@ def test_a_file_that_the_library_does_not_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
-def test_the_librarys_own_mirror_is_the_second_place(
+def test_the_mirror_of_the_library_is_tried_second(
     library: Any, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirrored: bool
 ) -> None:
     entry = library.util.DownloadConfig.contents()["tiny"]["docs.tsv"]
@@ -460,7 +460,7 @@ def excluding(library: Any, home: Path) -> None:
 
 
 @pytest.mark.usefixtures("excluding")
-def test_documents_excluded_for_a_query_leave_before_the_depth_is_cut(tmp_path: Path) -> None:
+def test_documents_excluded_for_a_query_are_dropped_before_truncation(tmp_path: Path) -> None:
     """BRIGHT's own evaluation removes them from the scores: nDCG@10 of self, good is 1.0."""
     data = opened(tmp_path, "tiny", split="dl", depth=1, measures=("nDCG@1",), headline="nDCG@1")
     assert list(data.excluded_labels) == [-100]

@@ -1,6 +1,6 @@
-"""Definitions read through ir_datasets, from small files in the forms of the genuine ones.
+"""Definitions read through ir_datasets, from small files in the original formats.
 
-The files lie where ir_datasets keeps what it fetched, so that its own readers read them.
+The files are in the download cache of ir_datasets, so that its own readers read them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REASONS = ("Gemini-1.0", "claude-3-opus", "gpt4", "grit", "llama3-70b")
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of ir_datasets, whose families are registered anew to use it."""
+    """The home folder of ir_datasets, whose families are registered again to use it."""
     module = pytest.importorskip("ir_datasets")
     monkeypatch.setenv("IR_DATASETS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("IR_DATASETS_SMALL_FILE_SIZE", "0")
@@ -40,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def opened(name: str, home: Path) -> Dataset:
-    """Open a task; as it is defined, its pins refuse the few documents."""
+    """Open a task without its pins, which would refuse the small data."""
     sources = Sources(data=None, cache=home / "cache")
     found = open_dataset(TASKS[name].model_copy(update={"counts": Counts()}), sources)
     with pytest.raises(DataError, match=f"{name}: expected .* documents, found"):

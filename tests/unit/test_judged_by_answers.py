@@ -1,4 +1,4 @@
-"""Opening a task that answers judge: which queries it asks, and which digests it has."""
+"""Opening a task judged by answers: its queries and digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels of records: outside the digest, instead of the name on boards, in no export."""
+"""Labels of records: excluded from digests and exports, shown on leaderboards."""
 
 from __future__ import annotations
 

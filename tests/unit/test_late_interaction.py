@@ -1,4 +1,4 @@
-"""Token vectors, against forward passes written here from the definition of ColBERT."""
+"""Token vectors against forward passes by the definition of ColBERT."""
 
 import string
 from pathlib import Path
@@ -35,7 +35,7 @@ COLBERTS = ("colbertv2", "gte-moderncolbert")
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """A tiny stand-in for the model of each definition."""
+    """A tiny model in place of that of each definition."""
     new = tmp_path_factory.mktemp
     return {
         "colbertv2": tiny_models.write_stanford_colbert(new("stanford"), dim=DIM),
@@ -45,7 +45,7 @@ def folders(tmp_path_factory):
 
 
 def build(name, folder, **parameters):
-    """The runner of a definition, with other weights and changed parameters."""
+    """Return the runner of a definition with other weights and changed parameters."""
     spec = WORKSPACE.method(f"late_interaction/{name}")
     model = ModelSpec(id="tiny", path=str(folder))
     changed = {**spec.parameters, "storage": "float32", **parameters}
@@ -53,7 +53,7 @@ def build(name, folder, **parameters):
 
 
 class Reference:
-    """ColBERT as its paper and its code define it, one text at a time."""
+    """ColBERT by its paper and code, one text at a time."""
 
     def __init__(self, name, *, mask_attention=0, skipped=string.punctuation):
         token = tiny_models.VOCABULARY.index
@@ -100,7 +100,7 @@ def test_vectors_are_those_of_the_definition_of_colbert(folders, name, role):
 
 
 @pytest.mark.parametrize("model_type", ["ColBERT", "SentenceTransformer"])
-def test_every_age_of_pylates_format_is_read_alike(folders, tmp_path, model_type):
+def test_all_versions_of_pylates_format_are_read_equally(folders, tmp_path, model_type):
     folder = tiny_models.write_pylate_colbert(tmp_path / "other", dim=DIM, model_type=model_type)
     for role in ("query", "document"):
         one, other = (
@@ -158,7 +158,7 @@ def test_queries_may_go_without_masks(folders):
     whole = build("colbertv2", folders["colbertv2"]).encode(TEXTS, "query").matrices()
     runner = build("colbertv2", folders["colbertv2"], augment_queries=False)
     for with_masks, without in zip(whole, runner.encode(TEXTS, "query").matrices(), strict=True):
-        # Nobody sees the masks, so the other vectors are the same.
+        # No token attends to the masks, so the other vectors are the same.
         np.testing.assert_allclose(without, with_masks[: len(without)], atol=1e-5)
     assert [len(m) for m in runner.encode(["", "glacier"], "query").matrices()] == [3, 4]
 
@@ -174,7 +174,7 @@ def test_lengths_and_the_skip_list_are_parameters(folders):
 
 @pytest.mark.parametrize("name", [*COLBERTS, "minilm-tokens"])
 @pytest.mark.parametrize("role", ["query", "document"])
-def test_company_in_a_batch_changes_nothing(folders, name, role):
+def test_vectors_do_not_depend_on_the_batch(folders, name, role):
     runner = build(name, folders[name])
     alone = [runner.encode([text], role).matrices()[0] for text in TEXTS]
     for parameters in ({}, {"batch_size": 2}, {"batch_tokens": 300}):
@@ -204,7 +204,7 @@ def test_plain_vectors_are_the_last_hidden_states(folders, special_tokens):
 
 @pytest.mark.parametrize(("storage", "off"), [("float16", 1e-3), ("2bit", 0.5)])
 def test_documents_are_stored_as_wanted_and_queries_in_full(folders, storage, off):
-    """Each vector compared with itself, as its inner product of 1."""
+    """Each vector is compared with itself: the inner product is 1."""
     runner = build("colbertv2", folders["colbertv2"], storage=storage)
     documents, queries = runner.encode(TEXTS, "document"), runner.encode(TEXTS, "query")
     assert queries.tokens.dtype == np.float32
@@ -237,7 +237,7 @@ def test_settings_in_the_checkpoint_are_part_of_the_model(folders):
     assert "artifact.metadata" in model.files
 
 
-def test_what_is_cut_is_counted(folders):
+def test_truncation_is_counted(folders):
     runner = build("colbertv2", folders["colbertv2"])
     # [CLS], the marker and [SEP] count; a word of the vocabulary is one token.
     assert runner.truncation(["fox", "fox " * 40], "query") == Truncation(2, 1, 4 + 43, 11)
@@ -274,7 +274,7 @@ def test_work_is_reported(folders):
 
 
 def test_local_attention_is_counted_by_its_window(folders):
-    """Against torch's own count, in which a layer of local attention multiplies all with all."""
+    """Compare with torch's count, in which local attention computes all products."""
     from torch.utils.flop_counter import FlopCounterMode
 
     runner = build("gte-moderncolbert", folders["gte-moderncolbert"], engine="torch")

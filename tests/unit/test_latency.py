@@ -1,4 +1,4 @@
-"""Percentiles of latency: by numpy, by the binomial distribution, and by simulation."""
+"""Percentiles of latency against numpy, the binomial distribution, and simulation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ times = st.lists(st.floats(0, 1e6, allow_nan=False), min_size=400, max_size=500)
 
 
 def alike(n: int, r: float, seed: int) -> np.ndarray:
-    """A stationary first-order process of exponential latencies, by its normal scores."""
+    """Return a stationary first-order process of exponential latencies, by normal scores."""
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=n)
     noise[1:] *= np.sqrt(1 - r * r)
@@ -67,7 +67,7 @@ def test_a_percentile_has_an_upper_end_from_as_many_as_the_binomial_says(name, l
 @pytest.mark.parametrize("n", [6, 40, 200, 1000])
 @pytest.mark.parametrize("name", RANKS)
 def test_intervals_are_the_narrowest_order_statistics_of_that_confidence(n, name) -> None:
-    """Of latencies 1 ... n the ends are their own ranks, as the binomial gives them."""
+    """For latencies 1 ... n, the ends are the ranks given by the binomial distribution."""
     found = percentiles(np.random.default_rng(0).permutation(np.arange(1, n + 1)))
     if found[name] is None:
         return
@@ -89,7 +89,7 @@ def test_intervals_are_the_narrowest_order_statistics_of_that_confidence(n, name
     ],
 )
 def test_intervals_cover(r: float, n: int, trials: int, capsys) -> None:
-    """Taken for independent, latencies of autocorrelation .6 cover p90 in .82 of the trials."""
+    """If treated as independent, latencies of autocorrelation .6 cover p90 in .82 of trials."""
     found = {name: list[bool]() for name in RANKS}
     for seed in range(trials):
         for name, (low, high) in percentiles(alike(n, r, seed)).intervals.items():
@@ -117,7 +117,7 @@ def test_autocorrelation_is_that_of_the_process_and_lowers_the_number() -> None:
 
 
 def asked(n_queries: int, pace_s: float, monkeypatch) -> tuple[list[int], object]:
-    """The queries asked, and the timing, of a method of that pace under a clock of its own."""
+    """Return the timed queries and the timing of a method of a given speed, with a fake clock."""
     now, rows, rng = [0.0], list[int](), np.random.default_rng(0)
 
     def ask(row: int) -> tuple[float, float]:
@@ -131,7 +131,7 @@ def asked(n_queries: int, pace_s: float, monkeypatch) -> tuple[list[int], object
 
 
 @pytest.mark.parametrize("n_queries", [1, 3, 30, 250, 5000])
-def test_timing_goes_on_until_every_percentile_has_an_interval(n_queries, monkeypatch) -> None:
+def test_timing_continues_until_every_percentile_has_an_interval(n_queries, monkeypatch) -> None:
     rows, found = asked(n_queries, 0.001, monkeypatch)
     summary = summarise(found.encode_ms, found.search_ms, warmup=1, threads=1, k=1)
     assert all(summary[part].intervals.keys() == RANKS.keys() for part in ("encode", "total"))

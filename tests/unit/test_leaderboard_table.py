@@ -65,7 +65,7 @@ def test_the_order_of_measures() -> None:
     ]  # fmt: skip
 
 
-def test_unequal_data_is_told_apart() -> None:
+def test_records_of_different_data_are_separated() -> None:
     frame = leaderboard([make_record(), make_record(corpus="corpus of 3.12")])
     assert frame["data"].nunique() == 2
 

@@ -1,4 +1,4 @@
-"""Modules that every command imports must not load what only some commands need."""
+"""Modules imported by every command load nothing that only some commands need."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_windows_are_those_of_the_paper():
 
 @pytest.fixture
 def scripted():
-    """A scorer whose model is a function of query and passages."""
+    """Factory of scorers whose model is a function of query and passages."""
     from pydantic.dataclasses import dataclass
 
     @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -124,7 +124,7 @@ def scripted():
 
 
 def perfect(query, passages):
-    """Order by the number in the text."""
+    """Rank by the number in the text."""
     values = [float(re.search(r"\d+", text)[0]) for text in passages]
     order = sorted(range(len(values)), key=lambda place: -values[place])
     return " > ".join(f"[{place + 1}]" for place in order)
@@ -180,7 +180,7 @@ def test_parameters_that_do_not_go_together(scripted):
 
 
 class Chat(Api):
-    """Ranks passages by the words that they share with the query, or says `said`."""
+    """Server that ranks passages by the words shared with the query, or answers `said`."""
 
     said: object = None
     reason = "stop"
@@ -247,7 +247,7 @@ def test_an_answer_of_another_shape_is_an_error(api, answer):
         scorer(api).score("red", TEXTS)
 
 
-def test_faults_that_pass_are_asked_again(api, monkeypatch):
+def test_transient_faults_are_retried(api, monkeypatch):
     slept = []
     monkeypatch.setattr(client, "sleep", slept.append)
     api.faults = [(429, {"Retry-After": "7"}, b""), (500, {}, b"")]

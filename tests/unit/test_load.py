@@ -1,4 +1,4 @@
-"""Requests under load: by Lindley's recursion, queueing theory, and servers of known times."""
+"""Requests under load against Lindley's recursion, queueing theory, and known servers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FOREVER = 1e9
 
 
 class Virtual:
-    """A clock that passes when somebody waits, or serves."""
+    """Clock that advances when a thread waits or serves."""
 
     def __init__(self) -> None:
         self.time = 5.0
@@ -57,7 +57,7 @@ class Virtual:
 
 
 def served(times: np.ndarray, service: np.ndarray, **limits: float) -> RawLoad:
-    """Requests of one worker whose services take the given seconds, in virtual time."""
+    """Run requests of one worker with the given service times, in virtual time."""
     clock, taken = Virtual(), iter(service.tolist())
 
     def ask(row: int) -> None:
@@ -68,13 +68,14 @@ def served(times: np.ndarray, service: np.ndarray, **limits: float) -> RawLoad:
 
 
 def lindley(times: np.ndarray, service: np.ndarray) -> np.ndarray:
-    """Waiting of each request, W' = max(0, W + S - A), in its closed form by numpy."""
+    """Return the waiting time of each request, W' = max(0, W + S - A), in closed form."""
     walk = np.concatenate([[0.0], np.cumsum(service[:-1] - np.diff(times))])
     return walk - np.minimum.accumulate(walk)
 
 
 def simulated(kind: str, load: float, n: int = 60_000) -> tuple[np.ndarray, np.ndarray]:
-    """Arrivals at `load` per second, and services of mean 1 s: constant or exponential."""
+    """Return arrivals at `load` per second, and service times of mean 1 s, constant or
+    exponential."""
     times = arrivals(load, n / load, kind="poisson", seed=3)
     rng = np.random.default_rng(4)
     constant = np.ones(len(times))
@@ -99,7 +100,7 @@ def test_waiting_is_that_of_lindley_and_of_queueing_theory(kind: str) -> None:
 
 
 class Shared:
-    """A virtual clock of several threads: when all wait, it passes to the first that ends."""
+    """Virtual clock of several threads: when all wait, it advances to the first end."""
 
     def __init__(self, threads: int) -> None:
         self.time, self._waiting, self._running = 0.0, list[tuple[float, int]](), threads
@@ -124,7 +125,7 @@ class Shared:
         self._turns[self._own.number].acquire()
 
     def leave(self) -> None:
-        """This thread will not wait again."""
+        """Declare that this thread will not wait again."""
         with self._lock:
             self._running -= 1
             self._pass()
@@ -137,7 +138,7 @@ class Shared:
 
 
 def erlang_c(servers: int, load: float) -> float:
-    """The share of requests that wait in M/M/c, from Erlang B by its recursion."""
+    """Return the fraction of requests that wait in M/M/c, from Erlang B's recursion."""
     blocked = 1.0
     for n in range(1, servers + 1):
         blocked = load * blocked / (n + load * blocked)
@@ -145,7 +146,7 @@ def erlang_c(servers: int, load: float) -> float:
 
 
 def test_several_workers_are_an_mmc_queue() -> None:
-    """p50 and p99 within 5% of the time in an M/M/c system, whose services have mean 1 s."""
+    """p50 and p99 are within 5% of the time in an M/M/c system with mean service time 1 s."""
     servers, load, n = 3, 2.1, 30_000
     times = arrivals(load, n / load, kind="poisson", seed=3)
     clock, end = Shared(servers), times[-1] + 1e2
@@ -166,7 +167,7 @@ def test_several_workers_are_an_mmc_queue() -> None:
     waits, spare = erlang_c(servers, load), servers - load
 
     def longer(t: float) -> float:
-        """P(T > t) of a wait that is 0 or exponential with rate `spare`, and a service."""
+        """Return P(T > t) for a wait that is 0 or exponential with rate `spare`, plus a service."""
         return math.exp(-t) * (1 + waits * -math.expm1(-t * (spare - 1)) / (spare - 1))
 
     for share in (0.5, 0.99):
@@ -177,7 +178,7 @@ def test_several_workers_are_an_mmc_queue() -> None:
 
 
 def test_a_server_that_stalls_shows_in_every_percentile_it_should() -> None:
-    """One second in ten: a tenth of the requests wait, though one service alone was slow."""
+    """One second in ten: a tenth of the requests wait, although only one service was slow."""
     times = arrivals(100, 10.0, kind="constant", seed=0)
     service = np.full(1000, 1e-4)
     service[300] = 1.0
@@ -305,7 +306,7 @@ def run(plan: LoadPlan, service_s: float) -> tuple[LoadRun, RawLoad]:
 
 
 def test_the_highest_rate_of_a_known_server(tmp_path: Path) -> None:
-    """A server of 10 ms, constant arrivals: every rate below 100 per s keeps 10 ms, none above."""
+    """With a server of 10 ms and constant arrivals, only rates up to 100 per s keep 10 ms."""
     plan = LoadPlan(rates=(20,), p99_ms=10.5, clients=(1,), arrivals="constant", duration_s=5)
     made, requests = run(plan, 0.01)
     write_load(tmp_path / "load.parquet", requests)
@@ -321,7 +322,7 @@ def test_the_highest_rate_of_a_known_server(tmp_path: Path) -> None:
 
 
 def test_a_cold_start_is_no_trial(tmp_path: Path) -> None:
-    """Nine queries of 40 ms to a process that is ready after 2 s, then of 10 ms; one differs."""
+    """Nine queries take 40 ms after a start of 2 s, then 10 ms; one answer differs."""
     begun = 2 + np.cumsum([0.0] + [0.04] * 9 + [0.01] * 8)
     asked = []
 
@@ -376,7 +377,7 @@ def test_a_page_has_a_row_for_each_trial() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["D", "M"])
 def test_real_time_agrees_with_queueing_theory(kind: str) -> None:
-    """p50 and p99 of a server that sleeps, against the recursion on the times that it measured."""
+    """Compare p50 and p99 of a sleeping server with the recursion on its measured times."""
     mean, slept = 0.02, list[float]()
     times = arrivals(0.6 / mean, 40.0, kind="poisson", seed=5)
     rng = np.random.default_rng(6)
@@ -401,7 +402,7 @@ def test_real_time_agrees_with_queueing_theory(kind: str) -> None:
     [(20, 10.5, "within"), (20, 9.5, "exceeded"), (21, 10.5, "missing"), (7, 99, "undecided")],
 )
 def test_a_gate_bounds_p99_at_a_rate(rate: float, p99_ms: float, verdict: str) -> None:
-    """A server of 10 ms is within 10.5; of 7 per s there are too few requests for p99."""
+    """A server of 10 ms is within 10.5; 7 per s give too few requests for p99."""
     plan = LoadPlan(rates=(20, 7), arrivals="constant", duration_s=20)
     made, requests = run(plan, 0.01)
     record = make_record()

@@ -1,4 +1,4 @@
-"""LoCo: both versions from local copies and from a hub, and QMSum from its own meetings."""
+"""LoCo: both versions from local copies and from a hub, and QMSum from its meetings."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def unpinned(name: str, **source: Any) -> TaskSpec:
-    """The task of benchmarks/loco.toml, for a smaller collection."""
+    """Return the task of benchmarks/loco.toml without pins, for a smaller collection."""
     task = TASKS[f"loco/{name}"]
     return task.model_copy(update={"counts": Counts(), "source": {**task.source, **source}})
 
@@ -116,7 +116,7 @@ def content(data: Dataset) -> dict[str, Any]:
 
 
 def expected_v1(subset: str) -> dict[str, Any]:
-    """The authors' steps on the rows of above, in their order: dictionaries, then the filter."""
+    """Apply the authors' steps to the rows above, in order: dictionaries, then the filter."""
     corpus = {d["pid"]: d["passage"] for d in DOCUMENTS if d["dataset"] == subset}
     asked = [q for q in QUERIES if q["dataset"] == subset]
     if "qasper" in subset:
@@ -131,7 +131,7 @@ def expected_v1(subset: str) -> dict[str, Any]:
 
 
 def write_v1(folder: Path, form: str) -> None:
-    """Copies of the two repositories: one parquet file, or a JSON Lines file for each task."""
+    """Write copies of the two repositories: one Parquet file, or JSON Lines per task."""
     for name, rows in (("LoCoV1-Documents", DOCUMENTS), ("LoCoV1-Queries", QUERIES)):
         if form == "parquet":
             write_parquet(folder / name / "default/test/0000.parquet", rows)
@@ -311,7 +311,7 @@ def unpacked(data_folder: Path, name: str, tmp_path: Path) -> Dataset:
 
 
 def test_rebuilding_qmsum_gives_the_real_collection_back(data_folder: Path, tmp_path: Path) -> None:
-    """From real inputs cut into meetings again: the same documents, queries and judgements."""
+    """Real inputs, split into meetings again, give the same documents, queries and judgements."""
     real = unpacked(data_folder, "loco/qmsum-scrolls", tmp_path)
     meetings: dict[str, list[dict[str, str]]] = {}
     for text, answer in zip(real.corpus.texts(0, 272), real.query_texts, strict=True):
@@ -336,7 +336,7 @@ def test_rebuilding_qmsum_gives_the_real_collection_back(data_folder: Path, tmp_
 
 
 def test_real_meetings_open_whole(data_folder: Path, tmp_path: Path) -> None:
-    """The data part of a run on whole meetings: sizes, labels, nothing cut."""
+    """Data of a run on complete meetings: sizes, labels, no truncation."""
     data = unpacked(data_folder, "loco/qmsum-meetings", tmp_path)
     texts = data.corpus.texts(0, len(data.corpus))
     lengths = sorted(map(len, texts))
@@ -408,7 +408,7 @@ for name, source in json.loads(sys.argv[1]):
 def open_in_child(
     cases: list[tuple[str, dict[str, str]]], cache: Path, **environment: str
 ) -> list[Any]:
-    """Each task opened in one fresh process: the library reads the hub's address on import."""
+    """Open all tasks in a new process, because the library reads the hub's URL on import."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "RANKSTONE_"))}
     paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     child = subprocess.run(
@@ -464,11 +464,11 @@ def test_the_hub_gives_what_local_copies_give(tmp_path: Path) -> None:
     assert "source gone" in found[5]
     assert "'passage' must be a string, found None" in found[6]
     cached = open_in_child(cases[:2], tmp_path / "child", HF_HUB_OFFLINE="1")
-    assert cached == found[:2]  # converted before: nothing is asked of the hub
+    assert cached == found[:2]  # converted before: no request to the hub
 
 
 @pytest.mark.skipif(find_spec("datasets") is None, reason="needs the library datasets (extra beir)")
-def test_no_network_is_told_apart_and_takes_no_other_revision(tmp_path: Path) -> None:
+def test_a_missing_network_is_distinguished_and_selects_no_other_revision(tmp_path: Path) -> None:
     copies = tmp_path / "data/loco"
     write_v1(copies, "jsonl")
     repositories = {

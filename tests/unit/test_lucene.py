@@ -1,4 +1,4 @@
-"""Lucene through pyserini, against Anserini's own searcher and the formula."""
+"""Lucene through pyserini, against Anserini's searcher and the formula."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = ("fox", "bear", "river", "engine", "violin", "harbor", "glacier", "marke
 
 
 def corpus(n=60, seed=0, longest=30):
-    """(title, text) pairs of words drawn unevenly."""
+    """Return (title, text) pairs of words from a skewed distribution."""
     rng = np.random.default_rng(seed)
     shares = 1 / np.arange(1, len(WORDS) + 1)
     lengths = rng.integers(1, longest, (n, 2))
@@ -43,7 +43,7 @@ def test_separated_scores_fall_and_differ_by_a_hair(values):
         np.testing.assert_array_equal(separate, scores)
 
 
-def test_title_and_text_are_parted_at_the_first_separator():
+def test_title_and_text_are_split_at_the_first_separator():
     assert parts(f"a{SEPARATOR}b{SEPARATOR}c", SEPARATOR) == {
         TITLE: "a", CONTENTS: f"b{SEPARATOR}c"
     }  # fmt: skip
@@ -107,7 +107,7 @@ def test_rankings_are_those_of_anserini(kind, tmp_path):
 
 
 class Anserini:
-    """Anserini's own indexer and searcher, ids in the order of positions."""
+    """Anserini's indexer and searcher, with ids in the order of positions."""
 
     def __init__(self, folder, pairs, *, multifield):
         import json

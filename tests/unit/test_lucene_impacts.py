@@ -1,4 +1,4 @@
-"""Learned sparse vectors in Lucene, against whole-number products and Anserini's own searcher."""
+"""Learned sparse vectors in Lucene, against integer products and Anserini's searcher."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH = 40
 
 
 def row(weights):
-    """The row of a whole vector."""
+    """Return the sparse row of a dense vector."""
     terms = np.flatnonzero(weights)
     return terms, np.asarray(weights, dtype=np.float32)[terms]
 
@@ -30,7 +30,7 @@ def rows(n, seed, heaviest=3.0, share=0.3) -> SparseRows:
 
 
 def whole_numbers(vectors: SparseRows, scale: float):
-    """(n, WIDTH) int64: weights times `scale`, rounded by Python's own rule."""
+    """Return (n, WIDTH) int64 weights times `scale`, rounded by Python's rule."""
     made = np.zeros((len(vectors), WIDTH), dtype=np.int64)
     for number, (terms, weights) in enumerate(vectors.rows()):
         made[number, terms] = [round(float(w) * scale) for w in weights]
@@ -38,7 +38,7 @@ def whole_numbers(vectors: SparseRows, scale: float):
 
 
 def expected(exact, k):
-    """Positions of the k highest sums above zero, ties by position."""
+    """Return positions of the k highest sums above zero, ties by position."""
     order = np.lexsort((np.arange(len(exact)), -exact))
     return [int(doc) for doc in order if exact[doc] > 0][:k]
 
@@ -122,7 +122,7 @@ def test_scores_are_those_of_anserinis_own_searcher(tmp_path: Path) -> None:
 
 
 class Counted(Defaults):
-    """Every letter a to z by its count."""
+    """Encoder of texts as counts of the letters a to z."""
 
     def encode(self, texts, role):
         return sparse_rows([row([text.count(chr(97 + n)) for n in range(WIDTH)]) for text in texts],

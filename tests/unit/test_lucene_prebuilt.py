@@ -1,4 +1,4 @@
-"""Pyserini's prebuilt indexes by name: its registry, its cache and download, ids of documents."""
+"""Pyserini's prebuilt indexes by name: registry, cache, download, and document ids."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_an_index_of_another_collection_is_refused(
 
 
 class Spelled(Defaults):
-    """One term for each letter, by its number in the alphabet."""
+    """Encoder with one term per letter of the alphabet."""
 
     def encode(self, texts, role):
         rows = [(np.unique([ord(c) - 97 for c in text]), np.ones(len({*text}))) for text in texts]

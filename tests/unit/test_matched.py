@@ -1,4 +1,4 @@
-"""Judging by answers: Accuracy@k, what it refuses, and the matches kept from run to run."""
+"""Judging by answers: Accuracy@k, invalid input, and matches cached across runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ANSWERS = (("Ulm",), ("Bern", "Zürich"), ("nowhere",))
 
 
 class Corpus:
-    """Counts how often a passage is read."""
+    """Corpus that counts reads of passages."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -152,7 +152,7 @@ def test_accuracy_is_refused_where_judgements_judge() -> None:
 
 
 def lines_of(rows: dict[str, list[str]]) -> Run:
-    """A run file with these documents, best first."""
+    """Return a run with these documents, best first."""
     found = [(query, document) for query, row in rows.items() for document in row]
     queries, documents = list(rows), list(dict.fromkeys(document for _, document in found))
     return Run(
@@ -238,7 +238,7 @@ def test_another_matcher_has_another_file(tmp_path: Path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "grow", "digest"])
-def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_created_again(tmp_path: Path, damage: str) -> None:
     first = judge(HITS.docs, dataset(), tmp_path)
     (file,) = kept(tmp_path)
     good = file.read_bytes()
@@ -270,7 +270,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_what_another_process_added_meanwhile_is_kept(tmp_path: Path, monkeypatch) -> None:
-    """Between reading the file and writing it, somebody else matches other pairs."""
+    """Between reading and writing the file, another process matches other pairs."""
     match = matched.match
     others = hits([[4, -1, -1, -1], [3, -1, -1, -1], [2, -1, -1, -1]])
 

@@ -32,7 +32,7 @@ class Pieces:
 
 
 def by_definition(queries, documents):
-    """(n_queries, n_docs): the sum over the query's vectors of the best match, in two loops."""
+    """Return (n_queries, n_docs) sums over query vectors of the best match, by two loops."""
     scores = np.full((len(queries), len(documents)), -np.inf)
     for i, query in enumerate(queries):
         for j, document in enumerate(documents):
@@ -43,7 +43,7 @@ def by_definition(queries, documents):
 
 @pytest.fixture(params=["resident", "streamed"])
 def layout(request, monkeypatch):
-    """Many small blocks, tiles and, if streamed, blocks that are laid out at each search."""
+    """Use many small blocks and tiles and, if streamed, blocks laid out in each search."""
     monkeypatch.setattr(maxsim, "BLOCK_BYTES", 40 * DIM * 4)
     monkeypatch.setattr(maxsim, "TILE_QUERY_VECTORS", 12)
     monkeypatch.setattr(maxsim, "TILE_PRODUCTS", 300)
@@ -82,7 +82,7 @@ def test_scores_are_those_of_sentence_transformers():
     np.testing.assert_allclose(scores, np.take_along_axis(expected, docs, 1), rtol=1e-5, atol=1e-5)
 
 
-def test_the_depth_only_cuts(layout):
+def test_the_depth_only_truncates(layout):
     index = MaxSimIndex.build(Pieces(ragged(texts(60, 9, 0), DIM)))
     queries = ragged(texts(5, 9, 1), DIM)
     deep, shallow = index.search(queries, 50), index.search(queries, 3)

@@ -1,4 +1,4 @@
-"""Core measures on runs small enough to score by hand."""
+"""Core measures on runs small enough for manual scoring."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_values_by_hand(name, q1, q2):
     assert evaluation.measures[name].n == 2
 
 
-def test_plain_ndcg_is_not_cut_at_the_depth_in_its_ideal():
+def test_the_ideal_of_plain_ndcg_is_not_truncated():
     whole = score("nDCG", "nDCG@2", depth=2)
     assert whole.per_query["nDCG"][0] < whole.per_query["nDCG@2"][0]
 

@@ -48,7 +48,7 @@ members = ["./inner.toml"]
 
 
 def write_dense(folder: Path, weights: str) -> None:
-    """A model's folder that says how it retrieves; nothing that can be loaded."""
+    """Write a model folder that states its type, without loadable weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
     (folder / "modules.json").write_text(json.dumps([{"type": "x.Pooling", "path": ""}]))
@@ -57,7 +57,7 @@ def write_dense(folder: Path, weights: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is not the current one, with files that name their neighbours."""
+    """A folder other than the current one, with files that refer to each other."""
     here = tmp_path / "mine"
     write_dense(here / "model", "first")
     (here / "of_members.py").write_text(CODE)

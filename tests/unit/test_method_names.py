@@ -1,4 +1,4 @@
-"""Names by content: what differs from a definition is in the name, and nothing else is."""
+"""Names by content: exactly the differences from a definition are in the name."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def checkpoint(folder: Path, weights: str) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace of one method, whose weights lie in the hub's cache."""
+    """A workspace of one method, whose weights are in the hub's cache."""
     pytest.importorskip("huggingface_hub")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(
@@ -169,7 +169,7 @@ def test_members_are_named_so_too(place: Workspace, tmp_path: Path) -> None:
     assert method.name.startswith("rerank/y+parameters-")
 
 
-def test_a_method_of_ones_own_keeps_its_name_unless_a_path_says_nothing(
+def test_a_user_defined_method_keeps_its_name_unless_the_path_is_uninformative(
     place: Workspace, tmp_path: Path
 ) -> None:
     own = MethodSpec(name="own/z", description="", adapter="dense", model=ModelSpec(id="org/name"))

@@ -51,7 +51,7 @@ def bert(folder):
 
 
 def roberta(folder):
-    """The first two positions are those of padding."""
+    """RoBERTa, whose first two positions are for padding."""
     from transformers import RobertaConfig, RobertaModel
 
     size = tiny_encoders.bytes_tokenizer(folder, tiny_encoders.ROBERTA_SPECIAL)
@@ -79,7 +79,7 @@ def distilbert(folder):
 
 
 def gpt2(folder):
-    """Positions under a name of its own; the tokenizer has no padding token."""
+    """GPT-2, with a different name for positions and without a padding token."""
     from transformers import GPT2Config, GPT2Model
 
     special = {"cls_token": "<s>", "sep_token": "</s>", "unk_token": "<unk>"}
@@ -135,7 +135,7 @@ def module(word: str, point: Settings, width: int) -> Any:
 
 
 def saved(folder: Any, point: Settings) -> Any:
-    """The folder of a checkpoint with these settings, as the library saves it."""
+    """Save a checkpoint with these settings by the library; return its folder."""
     point.plain(folder / "plain")
     (folder / "plain" / "special_tokens_map.json").unlink(missing_ok=True)
     length = {} if point.length is None else {"max_seq_length": point.length}
@@ -157,7 +157,7 @@ def saved(folder: Any, point: Settings) -> Any:
 
 
 def compare(folder: Any, point: Settings) -> int:
-    """The number of engines whose vectors and top hits are the library's; raises at others."""
+    """Return the number of engines with the library's vectors and top hits; raise otherwise."""
     path = saved(folder, point)
     peer = SentenceTransformer(str(path), device="cpu", local_files_only=True)
     most = POSITIONS - 2 * (point.plain is roberta)  # the library fails beyond

@@ -1,4 +1,4 @@
-"""Where models are found, and what is said when they are not."""
+"""Lookup of models, and errors if they are not found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def offline(tmp_path, monkeypatch):
-    """A hub out of reach, with an empty cache."""
+    """An unreachable hub, with an empty cache."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -70,7 +70,7 @@ def test_a_package_is_found_without_importing_it(tmp_path, folder, monkeypatch):
     assert (located.origin, located.revision) == ("package", None)
 
 
-def test_a_model_out_of_reach_names_every_place_and_the_mend(offline):
+def test_an_unavailable_model_names_the_searched_paths_and_the_remedy(offline):
     with pytest.raises(ModelError) as caught:
         locate(ModelSpec(id="no/such", package="no_such_package/model", revision="abc"))
     message = str(caught.value)
@@ -97,7 +97,7 @@ def test_a_folder_inside_is_the_model(folder):
         locate(ModelSpec(id="m", path=str(folder), folder="none"))
 
 
-def test_a_model_may_say_how_it_is_got(monkeypatch):
+def test_a_model_may_state_how_to_get_it(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="Ask the authors kindly"):
@@ -119,7 +119,7 @@ def test_code_counts_where_it_makes_the_model(folder):
     ],
 )
 def test_all_code_counts_wherever_settings_name_some(folder, name, content):
-    """What is imported by the file that is named runs too."""
+    """Files imported by the named file run too."""
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(content)
     (folder / "helper.py").write_text("")
@@ -128,7 +128,7 @@ def test_all_code_counts_wherever_settings_name_some(folder, name, content):
 
 @pytest.fixture
 def archive(tmp_path, folder, monkeypatch, offline):
-    """A zip of the model in the folder `inner`, in three pieces, each in a package of its own."""
+    """A zip of the model in the folder `inner`, in three pieces, each in a separate package."""
     folder.rename(tmp_path / "inner")
     packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "inner")
     content = Path(packed).read_bytes()

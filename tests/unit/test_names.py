@@ -1,4 +1,4 @@
-"""Measure names parse into values and print as they parse."""
+"""Measure names: parsing, and printing as parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command that takes a method or a task takes the names that `run` takes."""
+"""Every command with a method or task argument accepts the names that `run` accepts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ METHODS = {
     "./inner.toml": None,
     "names_of_mine:found": None,
 }
-"""Name on a command line -> the recorded one; None: as `methods` names it."""
+"""Name on the command line -> recorded name; None: as named by `methods`."""
 RECORDED = {
     "show": "show {m}@{t}",
     "explain": "explain {m}@{t} --published .5",
@@ -74,7 +74,7 @@ def test_every_command_is_here() -> None:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a collection, methods, and a record and an encoding of each."""
+    """A folder with a collection, methods, and a record and encodings of each."""
     here = tmp_path_factory.mktemp("names")
     write_dense(here / "model", "weights")
     (here / "inner.toml").write_text(DENSE)
@@ -106,7 +106,7 @@ def session(here: Path) -> rankstone.Session:
 
 @pytest.fixture
 def names(here: Path) -> dict[str, str]:
-    """Name on a command line -> the recorded one, of each of which there is a record."""
+    """Return name on the command line -> recorded name, each with a record."""
     place = session(here)
     found = {m: name or place.definitions.methods(m)[0].name for m, name in METHODS.items()}
     if not (here / "results").exists():

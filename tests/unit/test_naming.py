@@ -1,4 +1,4 @@
-"""Tasks without a definition: the forms, the names that come of them, the faults."""
+"""Tasks without a definition: forms, resulting names, and errors."""
 
 from __future__ import annotations
 

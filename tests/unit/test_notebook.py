@@ -75,7 +75,7 @@ def test_views_are_drawn_by_a_notebook(results: Path) -> None:
 
 
 def test_a_text_is_no_output_of_a_notebook(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """rich displays what is printed where IPython runs, whatever the console's file."""
+    """In IPython, rich displays printed text, whatever the console's file."""
     shown: list[object] = []
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     monkeypatch.setattr("rich.jupyter.display", lambda *drawn: shown.append(drawn))
@@ -170,7 +170,7 @@ ONE_OR_MORE: dict[str, Callable[[Several, rankstone.Session, Path], Any]] = {
     "site": lambda s, here, out: here.site(out / "site", methods=s(SPECS[OF]), on=s(TASK)),
 }
 ALWAYS_ONE = {"explain", "score", "verify"}
-"""Functions about one run, and one record."""
+"""Functions about a single run or record."""
 
 
 @pytest.mark.parametrize("verb", [name for name in rankstone.__all__ if name.islower()])

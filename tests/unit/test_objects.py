@@ -1,4 +1,4 @@
-"""Python objects as methods: what names them, what refuses them, and functions that search."""
+"""Python objects as methods: names, errors, and search functions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Mine(rankstone.Runner):
 
 
 def executed(code: str, seed: int = 0) -> list[Any]:
-    """What `code` prints, as JSON, in a process with another order of sets."""
+    """Return the JSON printed by `code`, in a process with another hash seed."""
     done = subprocess.run(
         [sys.executable, "-c", DIGEST + "import json\n" + code],
         env={"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": str(seed)},

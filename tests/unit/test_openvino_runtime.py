@@ -1,4 +1,4 @@
-"""OpenVINO is imported without what reports its use."""
+"""OpenVINO is imported without its telemetry."""
 
 import subprocess
 import sys

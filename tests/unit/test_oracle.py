@@ -1,4 +1,4 @@
-"""Vectors are those of sentence-transformers' own `encode`, whatever a checkpoint's settings are.
+"""Vectors equal those of sentence-transformers' `encode`, for all checkpoint settings.
 
 Tiny random checkpoints, saved by the library itself; both engines.
 """
@@ -52,7 +52,7 @@ def roberta(folder):
 
 
 def small_roberta(folder):
-    """22 positions, the first two of which no token has; the tokenizer states no limit."""
+    """RoBERTa with 22 positions, the first two unused; the tokenizer states no limit."""
     from transformers import RobertaConfig, RobertaModel
 
     size = tiny_encoders.bytes_tokenizer(folder, tiny_encoders.ROBERTA_SPECIAL)
@@ -74,7 +74,7 @@ def albert(folder):
 
 
 def gpt2(folder):
-    """Positions under a name of its own, no special tokens, and none for padding."""
+    """GPT-2, with a different name for positions and without special or padding tokens."""
     from transformers import GPT2Config, GPT2Model
 
     special = {"eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
@@ -84,7 +84,7 @@ def gpt2(folder):
 
 
 def model(tmp_path, plain, behind, *, length=32, lower=False, hidden=False, **config):
-    """A checkpoint as sentence-transformers saves it, and the library's model of it."""
+    """Save a checkpoint by sentence-transformers; return its folder and the library's model."""
     plain(tmp_path / "plain")
     first = Transformer(
         str(tmp_path / "plain"), max_seq_length=length, do_lower_case=lower,
@@ -152,7 +152,7 @@ def test_vectors_are_the_librarys(name, tmp_path):
 
 
 def test_a_text_without_any_token_is_the_librarys(tmp_path, monkeypatch):
-    """In a batch: alone, the library cannot encode it. OpenVINO cannot at all, so torch does."""
+    """In a batch, because the library fails on it alone; by torch, because OpenVINO fails."""
     located, peer = model(tmp_path, gpt2, lambda dim: [Pooling(dim, "lasttoken")], length=24)
     expected = peer.encode(TEXTS, show_progress_bar=False)
     monkeypatch.setenv("RANKSTONE_DEVICE", "cpu")
@@ -294,7 +294,7 @@ def test_settings_with_a_byte_order_mark_are_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["1_Pooling/config.json", "model-00002-of-", "tokenizer.json"])
 def test_a_missing_file_is_named(tmp_path, name):
-    """Of a checkpoint in shards."""
+    """The checkpoint is in shards."""
     from transformers import AutoModel
 
     located, _ = model(tmp_path, bert, lambda dim: [Pooling(dim)])
@@ -347,7 +347,7 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
 
 
 def test_a_graph_that_differs_is_not_used(tmp_path, monkeypatch):
-    """And in later runs neither, without another try."""
+    """Later runs do not try it again."""
     located, peer = model(tmp_path, bert, lambda dim: [Pooling(dim)])
     apart = verification._apart
     monkeypatch.setenv("RANKSTONE_DEVICE", "cpu")
@@ -364,7 +364,7 @@ def test_a_graph_that_differs_is_not_used(tmp_path, monkeypatch):
 
 
 def test_verification_sees_a_wrong_weight(tmp_path):
-    """A graph of other weights than the library's, as an unfaithful export would be."""
+    """The graph has other weights than the library's model, like a faulty export."""
     located, _ = model(tmp_path, bert, lambda dim: [Pooling(dim)])
     network = DenseEncoder(model=located)._network("query", located)
     loaded, other = network.load(), network.load()

@@ -83,7 +83,7 @@ def test_the_verdict_is_symmetric_and_that_of_decimal_arithmetic(difference, tol
 
 @given(MILLIONTHS, st.integers(1, 10_000), st.sampled_from((-1, 1)))
 def test_a_value_exactly_at_the_tolerance_is_within(expected, tolerance, sign):
-    # As two decimals are read and subtracted, which binary fractions do not do exactly.
+    # Two decimals are compared, whose difference is not exact in binary.
     measured = float(Decimal(expected + sign * tolerance) / 1_000_000)
     assert judge(measured - expected / 1_000_000, tolerance / 1_000_000) == "within"
     beyond = float(Decimal(expected + sign * (tolerance + 1)) / 1_000_000)
@@ -166,7 +166,7 @@ def test_coverage_counts_cells():
         ("", "missing key 'tolerance'"),
     ],
 )
-def test_definitions_are_refused_with_file_and_mend(tmp_path, change, said):
+def test_definitions_are_refused_with_file_and_remedy(tmp_path, change, said):
     rows = '[[rows]]\nrow = "r"\nmethod = "a/b"\nmeasure = "AP"\nexpected = { t = 0.5 }\n'
     head = 'title = "t"\nsource = "s"\nbecause = "b"\n'
     (tmp_path / "bad.toml").write_text(f"{head}{change}\n{rows}")
@@ -235,7 +235,7 @@ def test_csv_is_what_pandas_reads():
 
 @pytest.fixture
 def place(tmp_path):
-    """A workspace with a collection of three letters, and tables of it."""
+    """A workspace with a collection of three letters, and published tables for it."""
     folder = tmp_path / "data" / "tiny" / "letters"
     (folder / "qrels").mkdir(parents=True)
     words = ("anchor", "bridge", "castle")
@@ -340,7 +340,7 @@ def test_tables_without_measured_cells_come_last_and_folded(form):
     assert "<details>" not in render(page([other, one], every=True), form)
 
 
-def test_faults_are_told(place):
+def test_faults_are_reported(place):
     table(place, "muvera", ("a/bm25", "letters", 1.0))
     assert "Did you mean: muvera" in fault(place, "muvra")
     assert "Name those to run" in fault(place, "--missing", "run")

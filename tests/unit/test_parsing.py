@@ -1,4 +1,4 @@
-"""Blocks of documents by Arrow: what it is trusted with, and what it would get wrong."""
+"""Parsing of documents by Arrow: blocks it reads correctly, and blocks it would misread."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rows(block: Any) -> list[tuple[str, ...]]:
 
 
 def outcome(read: Any, path: Path) -> tuple[list[tuple[str, ...]], set[str], str]:
-    """Documents, warnings and the error; what was read before an error does not count."""
+    """Return documents, warnings and the error; documents before an error are dropped."""
     warnings: set[str] = set()
     try:
         return [row for block in read(path, warnings) for row in rows(block)], warnings, ""
@@ -140,7 +140,7 @@ BOM = b'\xef\xbb\xbf{"_id": "a", "text": "x"}\n'
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("place", ["first", "middle", "last", "last without its end", "alone"])
 @pytest.mark.parametrize("line", ACCEPTED.values(), ids=ACCEPTED)
-def test_what_arrow_reads_alike(tmp_path: Path, line: bytes, place: str) -> None:
+def test_blocks_that_arrow_reads_equally(tmp_path: Path, line: bytes, place: str) -> None:
     path = placed(tmp_path, line, place)
     assert kinds(path) == {"RecordBatch"}
     assert outcome(document_blocks, path) == outcome(one_by_one, path)
@@ -159,7 +159,7 @@ def test_odd_lines_are_read_one_by_one(tmp_path: Path, line: bytes, place: str) 
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("place", ["first", "middle", "alone"])
-def test_a_byte_order_mark_is_ignored_where_the_file_begins(tmp_path: Path, place: str) -> None:
+def test_a_byte_order_mark_at_the_start_is_ignored(tmp_path: Path, place: str) -> None:
     path = placed(tmp_path, BOM, place)
     assert outcome(document_blocks, path) == outcome(one_by_one, path)
     assert bool(outcome(document_blocks, path)[2]) == (place == "middle")
@@ -172,7 +172,7 @@ def placed(folder: Path, line: bytes, place: str) -> Path:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_the_first_fault_of_several_is_told(tmp_path: Path) -> None:
+def test_the_first_of_several_faults_is_reported(tmp_path: Path) -> None:
     lines = [GOOD % n for n in range(100)]
     lines[40], lines[60] = ODD["no text"], ODD["no id"]
     with pytest.raises(DataError, match=r"line 41: the key 'text' is missing"):

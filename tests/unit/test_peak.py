@@ -1,4 +1,4 @@
-"""The machine's own peak, and what is unknown without it."""
+"""The machine's peak FLOP/s, and figures that are unknown without it."""
 
 from __future__ import annotations
 

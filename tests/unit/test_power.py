@@ -1,4 +1,4 @@
-"""Power: against the noncentral t distribution, by simulation, and as it is printed."""
+"""Power against the noncentral t distribution and simulation, and its page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONE, OTHER, TASK = "lexical/bm25", "dense/wordllama-256", "stdlib/functions"
 @pytest.mark.parametrize("n", [20, 50, 300, 5000])
 @pytest.mark.parametrize("level", [0.025, 0.01, 0.0005])
 def test_the_power_of_a_t_test_at_the_detectable_difference(n: int, level: float) -> None:
-    """By the noncentral t distribution, which the closed form approximates."""
+    """Compare with the noncentral t distribution, which the closed form approximates."""
     noncentrality = detectable(0.3, n, level) / 0.3 * math.sqrt(n)
     exact = stats.nct.sf(stats.t.isf(level, n - 1), n - 1, noncentrality)
     assert exact == pytest.approx(0.8, abs=0.02)
@@ -63,7 +63,7 @@ def test_no_test_shows_anything_by_fewer_queries_than_its_level_permits() -> Non
 
 @pytest.fixture
 def results(tmp_path):
-    """Two methods of whose 400 queries every tenth differs."""
+    """Two methods that differ on every tenth of 400 queries."""
     rng = np.random.default_rng(0)
     values = rng.beta(0.4, 0.8, 400)
     moved = np.where(np.arange(400) % 10 == 0, rng.permutation(values), values)

@@ -1,4 +1,4 @@
-"""The memory of a cell is that of its process and of what it starts, each page once."""
+"""Memory of a cell: its process and all descendants, with each page counted once."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Published values: whose they are, and how they are listed."""
+"""Published values: their methods, and their listing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ WITHOUT = {
     "dense/nomic-embed-text-v1.5-64": "published at 768 dimensions only",
 }
 NOT_OURS = {"MRR gain", "nDCG"}
-"""Measures that a source names and we do not compute: a gain, and nDCG of an unsaid depth."""
+"""Measures in sources that are not computed here: a gain, and nDCG of an unstated depth."""
 
 
 def listed(*arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""Records of uncommitted code, or of a loaded machine, are not published."""
+"""Records of uncommitted code or a busy machine are not published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judgements without a corpus, and what refuses to run on them."""
+"""Judgements without a corpus, and commands that refuse them."""
 
 from __future__ import annotations
 

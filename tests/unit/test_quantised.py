@@ -1,4 +1,4 @@
-"""Weights in 8 bits, against what they were."""
+"""8-bit weights against the original ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ragged representations: a sequence over texts, whatever their vectors are stored in."""
+"""Ragged representations: a sequence over texts, for all storage types."""
 
 import numpy as np
 import pytest

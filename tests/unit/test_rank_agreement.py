@@ -1,4 +1,4 @@
-"""Rank correlations against scipy's, on resamples written out."""
+"""Rank correlations against scipy on explicit resamples."""
 
 from __future__ import annotations
 

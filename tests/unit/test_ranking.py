@@ -1,4 +1,4 @@
-"""Order, ties, padding, self hits: what an index may return, and what becomes of it."""
+"""Results of an index: order, ties, padding, self hits, and their conversion to a ranking."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_scores_that_only_float64_tells_apart_tie():
     assert rank(found, ids=named("a", "b"), depth=2).docs.tolist() == [[1, 0]]
 
 
-def test_a_tie_is_settled_before_the_cut_and_counted_inside_it():
+def test_ties_are_broken_before_truncation_and_counted_within_the_depth():
     found = hits([[0, 1, 2]], [[3, 1, 1]])
     ranking = rank(found, ids=named("a", "b", "c"), depth=2)
     assert ranking.docs.tolist() == [[0, 2]]

@@ -1,4 +1,4 @@
-"""Training by a recipe: what is learnt from, the same weights again, killed and resumed."""
+"""Training by a recipe: data, reproducibility, and resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages that are generated from the code, and the site of all pages."""
+"""Pages generated from the code, and the site of all pages."""
 
 from __future__ import annotations
 

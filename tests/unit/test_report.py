@@ -1,4 +1,4 @@
-"""The report: every figure and caveat of the records is on the page, in both forms."""
+"""The report contains all figures and caveats of the records, in both formats."""
 
 from __future__ import annotations
 

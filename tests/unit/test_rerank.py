@@ -1,4 +1,4 @@
-"""Two stages: what is re-scored, what stays beneath, and what a saved index needs."""
+"""Two stages: re-scored documents, those below, and saved indexes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUERIES = ["fox river", "violin", "", "qqq", "bear engine zz"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Broken(SharedLetters):
-    """Scores that no ranking can hold."""
+    """Scorer of invalid scores."""
 
     value: float = np.nan
     extra: int = 0
@@ -59,7 +59,7 @@ def found(docs):
 
 @pytest.mark.parametrize("depth", [1, 4, 10, 100])
 @pytest.mark.parametrize("k", [1, 3, 4, 9, 40])
-def test_the_best_are_rescored_and_the_others_keep_their_places(tmp_path, depth, k):
+def test_the_top_is_rescored_and_the_rest_keeps_its_order(tmp_path, depth, k):
     runner, index, _ = built(tmp_path, depth=depth)
     hits = index.search(runner.encode(QUERIES, "query"), k)
     first = BM25().index(index.context.encoded(BM25()), index.context)
@@ -81,7 +81,7 @@ descending = arrays.arrays(np.float32, st.integers(0, 50), elements=st.floats(-1
 
 
 @given(descending, st.floats(-(2.0**99), 2.0**99, width=32))
-def test_beneath_falls_where_the_first_stage_falls(scores, floor):
+def test_lower_scores_decrease_with_the_first_stage(scores, floor):
     scores = np.sort(scores)[::-1]
     placed = beneath(np.float32(floor), scores)
     assert placed.dtype == np.float32
@@ -90,7 +90,7 @@ def test_beneath_falls_where_the_first_stage_falls(scores, floor):
     np.testing.assert_array_equal(np.diff(placed) < 0, np.diff(scores) < 0)
 
 
-def test_a_thousand_places_are_told_apart_beneath_any_floor():
+def test_a_thousand_ranks_stay_distinct_below_any_score():
     scores = np.arange(1000, 0, -1, dtype=np.float32)
     for floor in (0.1, -11.3, 1e-6, 2.0**24, -3e7, 1e29):
         assert (np.diff(beneath(np.float32(floor), scores)) < 0).all()
@@ -149,7 +149,7 @@ def test_a_scorer_without_a_limit_counts_nothing(tmp_path):
     assert context.pairs == (3, 2, 10, 4)
 
 
-def test_a_loaded_index_builds_its_scorer_anew(tmp_path):
+def test_a_loaded_index_constructs_its_scorer_again(tmp_path):
     pytest.importorskip("torch")
     from rankstone.runners.scorers.cross_encoder import CrossEncoderScorer
 
@@ -255,7 +255,7 @@ def test_the_scorers_members_model_and_code_count(define, tmp_path):
         (("[scorer]", "[parameters.scorer]"), r"'parameters.scorer': not a parameter"),
     ],
 )
-def test_faults_of_a_scorer_name_the_place(define, change, message):
+def test_faults_of_a_scorer_name_the_key(define, change, message):
     with pytest.raises(DefinitionError, match=message):
         build_runner(define(TOML.replace(*change)))
 

@@ -1,4 +1,4 @@
-"""Checkpoints of rerankers in other layouts: own code, modules, chat templates, or no name."""
+"""Reranker checkpoints in other layouts: remote code, modules, chat templates, unnamed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def library(folder, **more):
 
 
 def check(scorer, **more):
-    """The scores are the library's logits."""
+    """Check that the scores are the library's logits."""
     peer = library(scorer.model.folder, trust_remote_code=scorer.trust_remote_code)
     peer.max_seq_length = scorer.describe()["max_length"]
     pairs = [(QUERY, text) for text in DOCUMENTS]

@@ -205,8 +205,8 @@ def limit_file_size(limit: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
 @pytest.mark.parametrize("limit", [0, 900, 2000])
-def test_a_write_that_the_system_cuts_short(store: ResultStore, staged: Any, limit: int) -> None:
-    """The kernel refuses to let files grow past `limit`: in the run, the values, or the JSON."""
+def test_a_truncated_write(store: ResultStore, staged: Any, limit: int) -> None:
+    """The kernel limits files to `limit` bytes, reached in the run, the values, or the JSON."""
     good = store.write(make_record(), staged("a"))
     before = contents(store)
     fresh, soft = staged("b"), resource.getrlimit(resource.RLIMIT_FSIZE)[0]
@@ -239,7 +239,7 @@ def test_a_full_disk_at_any_point(
 
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, call: int, error: BaseException) -> Callable[[], int]:
-    """Let the `call`-th fsync of a file raise; gives back a count of the calls."""
+    """Make the `call`-th fsync of a file raise; return a function that counts the calls."""
     calls = 0
     real = os.fsync
 
@@ -260,7 +260,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, call: int, error: BaseException) ->
 def test_a_crash_leaves_the_former_record(
     store: ResultStore, staged: Any, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    """Nothing tidies up after SIGKILL: what is then on the disk must still be a whole record."""
+    """After SIGKILL there is no cleanup, and the files must still be a complete record."""
     good = store.write(make_record(), staged("a"))
     with monkeypatch.context() as patch:
         fail_at(patch, call, KeyboardInterrupt())

@@ -1,4 +1,4 @@
-"""Text for terminals and spreadsheets runs nothing; output that cannot be written is one line."""
+"""Text is safe in terminals and spreadsheets; failed output gives a one-line error."""
 
 from __future__ import annotations
 

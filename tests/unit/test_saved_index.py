@@ -1,4 +1,4 @@
-"""Indexes that are dataclasses: every kind of field comes back as it was."""
+"""Saving of indexes that are dataclasses: all types of fields are restored."""
 
 import json
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def test_the_description_is_plain_json(tmp_path):
 
 
 class Foreign:
-    """An index of another's, without `save`."""
+    """Third-party index without `save`."""
 
     def search(self, queries, k): ...
 

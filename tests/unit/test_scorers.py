@@ -1,4 +1,4 @@
-"""Scorers against sentence-transformers, and against their formulas written out in plain torch."""
+"""Scorers against sentence-transformers, and against their formulas in plain torch."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def scorer(request):
 
 
 class LetterVectors:
-    """Encodes a text as how often each letter occurs in it."""
+    """Encoder of texts as letter counts."""
 
     def describe(self):
         return {"method": "letters", "similarity": "cosine"}
@@ -73,7 +73,7 @@ class LetterVectors:
         return Truncation(len(texts), sum(map(bool, cut)), sum(map(len, texts)), sum(cut))
 
 
-# What holds of every scorer.
+# All scorers.
 
 
 def test_a_scorer_keeps_the_contract(scorer):
@@ -179,7 +179,7 @@ def test_engines_and_precisions_are_those_of_encoders(request, kind):
     assert 1e-5 < apart < 0.2
 
 
-def test_pairs_are_cut_at_the_limit(cross):
+def test_pairs_are_truncated_at_the_limit(cross):
     short = dataclasses.replace(cross, max_length=16)
     assert short.describe()["max_length"] == 16
     assert cross.describe()["max_length"] == 96, "the model's own limit is lower than 512"
@@ -203,7 +203,7 @@ def test_half_precision_is_near(cross):
 
 
 def outputs(backbone, tokenizer, text, limit):
-    """(L, d) token outputs of one text, not padded."""
+    """Return the (L, d) token outputs of one text without padding."""
     import torch
 
     ids = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
@@ -247,7 +247,7 @@ def test_missing_tensors_are_named(folder):
 
 
 def sequence(scorer, query, candidates):
-    """ids, token types, positions and the owner of each token (-1: the query), one by one."""
+    """Return ids, token types, positions and the owner of each token (-1: the query)."""
     from transformers import BertTokenizer
 
     tokenizer = BertTokenizer.from_pretrained(scorer.model.folder)
@@ -260,14 +260,14 @@ def sequence(scorer, query, candidates):
 
 
 def may_attend(one, other, attention):
-    """Whether a token of `one` sees one of `other` (-1: the query), as the paper draws it."""
+    """Return True if tokens of `one` attend to those of `other` (-1: the query), as in the paper."""
     if one == -1:
         return other == -1 or attention == "arrow"
     return other in (-1, one)
 
 
 def plain_bert(state, config, ids, types, positions, mask):
-    """BERT written out: (L, d) outputs under a full (L, L) mask of booleans."""
+    """Compute BERT step by step: (L, d) outputs under an (L, L) boolean mask."""
     import torch
 
     def dense(name, x):
@@ -308,7 +308,7 @@ def masked(scorer, candidates):
 
 
 def head(scorer, hidden, owners):
-    """w . mean + b of each candidate."""
+    """Return w . mean + b of each candidate."""
     from safetensors.torch import load_file
 
     tensors = load_file(scorer.model.folder / "scorer.safetensors")
@@ -376,7 +376,7 @@ def test_lengths_beyond_the_positions_are_refused(uni, poly):
             dataclasses.replace(scorer, document_length=length).score(QUERY, ["a"])
 
 
-def test_queries_and_candidates_are_cut_apart(uni, poly):
+def test_queries_and_candidates_are_truncated_separately(uni, poly):
     for scorer in (uni, poly):
         # With [CLS] and [SEP]: 7 of the query, 32 and 3 of the documents.
         assert scorer.truncation(QUERY, ["fox " * 30, "fox"]) == (2, 1, 7 + 32 + 7 + 3, 8)
@@ -404,7 +404,7 @@ def test_the_similarity_is_the_members_own(monkeypatch):
         scorer().score("a", ["a"])
 
 
-def test_a_cut_query_cuts_every_pair():
+def test_a_truncated_query_truncates_every_pair():
     scorer = BiEncoderScorer(members=(LetterVectors(),))
     assert scorer.truncation("a" * 10, ["b", "c" * 12]) == (2, 2, 20 + 13, 2 + 3)
     assert scorer.truncation("a", ["b", "c" * 12]) == (2, 1, 2 + 13, 3)

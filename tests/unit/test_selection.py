@@ -1,4 +1,4 @@
-"""The filter of stored records: one owner, the same records in every command."""
+"""The filter of stored records selects the same records in every command."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _read(folder: Path) -> list[RunRecord | ResultsError]:
 
 @pytest.fixture(autouse=True)
 def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Definitions and records are read once for all commands, and no plots are drawn."""
+    """Read definitions and records once for all commands, and draw no plots."""
     monkeypatch.setattr(ResultStore, "each", lambda store: iter(_read(store.folder)))
     monkeypatch.setattr(Catalogue, "definitions", PLACE)
     monkeypatch.setattr("rankstone.leaderboards.pages.report.quality_against_cost", lambda _: "")
@@ -51,7 +51,7 @@ def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every method on every task, one on a folder of files, and one on a second machine."""
+    """Records of every method on every task, one on a folder of files, one on a second machine."""
     home = tmp_path_factory.mktemp("selection")
     files = {
         "corpus.jsonl": '{"_id": "d", "text": "a"}\n',
@@ -100,7 +100,7 @@ def of_site(session: rankstone.Session, filters: Any) -> set[Cell]:
 
 
 def of_report(session: rankstone.Session, filters: Any) -> set[Cell]:
-    """The rows of its tables of quality, which name the machine where there are two."""
+    """Return the rows of its quality tables, which name the machine if there are two."""
     found = set[Cell]()
     for table in session.report(**filters).blocks:
         if isinstance(table, Table) and table.kind == "quality":
@@ -157,7 +157,7 @@ def test_every_command_keeps_the_same_records(
     assert expected
     for command, shown in COMMANDS.items():
         found = shown(session, given)
-        # Pages that have no column of machines name one only where there are two.
+        # Pages without a column of machines name the machine only if there are two.
         named = {cell[:2] for cell in expected} if not all(c[2] for c in found) else expected
         assert {c[: len(next(iter(named)))] for c in found} == named, command
 

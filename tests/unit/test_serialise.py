@@ -21,7 +21,7 @@ def body() -> dict[str, Any]:
 
 
 def signed(changed: dict[str, Any]) -> str:
-    """A record with the digest of its present content, made by hand."""
+    """Return a record with a manually computed digest of its content."""
     content = {key: value for key, value in changed.items() if key != "digest"}
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return json.dumps({**content, "digest": hashlib.sha256(text.encode()).hexdigest()})
@@ -56,7 +56,7 @@ def test_unknown_keys_are_named() -> None:
         from_json(signed(body() | {"environment": {"machine": "x", "colour": 1}}), SOURCE)
 
 
-def test_a_newer_version_is_refused_with_the_mend() -> None:
+def test_a_newer_version_is_refused_with_a_remedy() -> None:
     newer = json.dumps({**body(), "schema_version": SCHEMA_VERSION + 1, "novelty": 1})
     expected = rf"schema {SCHEMA_VERSION + 1}; .* up to {SCHEMA_VERSION}\. Upgrade: pip install"
     with pytest.raises(ResultsError, match=expected):

@@ -1,4 +1,4 @@
-"""The sign-flip test: against scipy's permutation test, enumeration, the binomial, and itself."""
+"""The sign-flip test against scipy's permutation test, enumeration and the binomial test."""
 
 from __future__ import annotations
 

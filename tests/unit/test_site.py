@@ -42,7 +42,7 @@ HOSTILE = "dense/<script>alert(1)</script>&\"'"
 
 
 class Parsed(HTMLParser):
-    """A page as a parser of the standard library reads it."""
+    """A page, parsed by the standard library."""
 
     VOID = ("meta", "link", "input", "path", "br")
 
@@ -73,7 +73,7 @@ class Parsed(HTMLParser):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library of plots takes seconds to bundle; one test and the browser's have it whole."""
+    """Skip bundling the plot library, which takes seconds; one test and the browser's bundle it."""
     monkeypatch.setattr(plots, "vega", lambda: "// the library\n")
 
 

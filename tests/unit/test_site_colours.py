@@ -1,4 +1,4 @@
-"""Colours of the site's stylesheet: contrast, and families for readers without green receptors."""
+"""Colours of the site's stylesheet: contrast, and families under deuteranopia."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 
 
 
 def theme(dark: bool) -> dict[str, NDArray[np.float64]]:
-    """Linear RGB of every variable of a theme."""
+    """Return the linear RGB of every variable of a theme."""
     start = r':root\[data-theme="dark"\] \{' if dark else r"^:root \{"
     block = re.search(rf"{start}(.*?)\}}", CSS, re.S | re.M)
     assert block is not None
@@ -39,7 +39,7 @@ def linear(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def contrast(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """The ratio of WCAG 2."""
+    """Return the contrast ratio of WCAG 2."""
     light, dark = sorted((float(TO_XYZ[1] @ one), float(TO_XYZ[1] @ other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 

@@ -1,4 +1,4 @@
-"""Pages of queries: what their data hold, against the files of the records; the size budget."""
+"""Pages of queries: their data against the files of the records, and the size budget."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_limits_of_the_page_are_stated(site: Site, monkeypatch: pytest.MonkeyPat
 
 
 class Many(Rankings):
-    """Rankings without two equal documents: the largest that pages can hold."""
+    """Rankings without equal documents: the largest that fit pages."""
 
     def of(self, entry: Entry, query: str) -> list[str]:
         return [f"{entry.method}-{query}-{rank:02d}".rjust(40, "d") for rank in range(10)]
@@ -133,7 +133,7 @@ def test_the_pages_of_a_data_set_keep_their_size(
 
 
 class _Everything(dict[str, str]):
-    """The same text for every key."""
+    """Mapping with the same text for every key."""
 
     def __init__(self, text: str) -> None:
         self.text = text

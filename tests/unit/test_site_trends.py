@@ -1,4 +1,4 @@
-"""Trends: records of several folders, their changes and costs; how to get some."""
+"""Trends: records of several folders, their changes and costs, and instructions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measured(folder: Path, day: str, mean: float, **changes: Any) -> RunRecord:
-    """Store a record of ten queries, all of value `mean`."""
+    """Store a record of ten queries, all with value `mean`."""
     record = make_record(**changes)
     updates = {
         "provenance": record.provenance.model_copy(update={"finished": f"{day}T10:00:00Z"}),

@@ -84,7 +84,7 @@ def test_the_interval_of_a_mean_adds_variances() -> None:
 
 
 def stored(folder: Path, values: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
-    """The records of each method with values per query, by task."""
+    """Store records with per-query values of each method, by task."""
     store = ResultStore(folder)
     found = []
     for method, tasks in values.items():
@@ -115,7 +115,7 @@ def test_what_is_not_significantly_below_is_found_over_all_tasks_together(tmp_pa
     shares = {"a/one": 0.3, "b/three": 0.7}
 
     def p(other: dict[str, list[float]]) -> float:
-        """By all signs of all queries."""
+        """Return p by all signs of all queries."""
         parts = [shares[t] / sizes[t] * (np.array(best[t]) - other[t]) for t in sizes]
         d = np.concatenate(parts)
         sums = np.array(list(itertools.product((1, -1), repeat=len(d)))) @ np.abs(d)

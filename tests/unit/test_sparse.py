@@ -52,7 +52,7 @@ def dense(rep):
 
 
 def peer(model, pooling="max", activation="relu"):
-    """sentence-transformers' own module of the same files."""
+    """Return sentence-transformers' module of the same files."""
     from sentence_transformers import SparseEncoder as Peer
     from sentence_transformers.base.modules import Transformer
     from sentence_transformers.sparse_encoder.modules import SpladePooling
@@ -192,7 +192,7 @@ def test_idf_that_is_missing_is_named(tmp_path):
         made(model, query="idf").encode(["a"], "query")
 
 
-def test_a_model_of_queries_that_nobody_asks_is_refused(model):
+def test_an_unused_query_model_is_refused(model):
     with pytest.raises(DefinitionError, match="needs no model of queries"):
         made(model, query="idf", query_model=model)
 
@@ -225,8 +225,8 @@ def test_settings_that_a_checkpoint_states_are_followed(model, engine, tmp_path)
     assert described["max_length"] == {"query": LIMIT, "document": LIMIT}
 
 
-def test_documents_go_their_own_way_through_a_router(model, tmp_path):
-    """As OpenSearch's models are saved: queries by weights of tokens, documents by the network."""
+def test_a_router_has_a_separate_path_for_documents(model, tmp_path):
+    """As in OpenSearch's models: queries by token weights, documents by the network."""
     from sentence_transformers import SparseEncoder as Peer
     from sentence_transformers.base.modules import Router
     from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
@@ -253,7 +253,7 @@ def test_the_vocabulary_counts_among_the_operations(model):
     assert done[0].flops > done[0].tokens * weights
 
 
-def test_two_towers_may_be_cut_at_other_lengths(runner):
+def test_two_towers_may_have_different_length_limits(runner):
     own = dataclasses.replace(runner, max_length={"query": 8, "document": LIMIT})
     query, document = (dense(own.encode(TEXTS[4:5], role)) for role in ("query", "document"))
     short = dataclasses.replace(runner, max_length=8)

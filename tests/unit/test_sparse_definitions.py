@@ -1,4 +1,4 @@
-"""The facts of the released sparse models, as their authors state them."""
+"""Properties of the released sparse models, as published by their authors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Definitions: strict, frozen, digested, with errors that name file, key and mend."""
+"""Definitions: strict, frozen, digested, with errors that name file, key and remedy."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def method_error(place: Workspace, text: str) -> str:
     return str(caught.value)
 
 
-def test_a_method_is_named_by_its_place(place: Workspace) -> None:
+def test_a_method_is_named_by_its_path(place: Workspace) -> None:
     assert place.method("m") == place.method("fam/m")
     assert place.method("m").name == "fam/m"
 
@@ -62,7 +62,7 @@ def test_a_missing_key_is_named(place: Workspace) -> None:
     assert "missing key 'adapter'" in method_error(place, 'description = "d"\n')
 
 
-def test_all_faults_are_told_at_once(place: Workspace) -> None:
+def test_all_faults_are_reported_at_once(place: Workspace) -> None:
     message = method_error(place, "description = 3\nextra = 1\n")
     assert all(part in message for part in ("'description'", "'adapter'", "'extra'"))
 
@@ -247,7 +247,7 @@ def test_what_can_change_a_number_changes_the_digest(change):
     assert plain.model_copy(update=change).digest() != plain.digest()
 
 
-def test_weights_of_ones_own_are_named_by_a_folder(tmp_path):
+def test_local_weights_are_named_by_a_folder(tmp_path):
     towers = {"model": ModelSpec(id="x", folder="a"), "query_model": ModelSpec(id="x", folder="b")}
     method = MethodSpec(name="dense/a", description="", adapter="m:C", **towers)
     moved = method.at(tmp_path)

@@ -1,4 +1,4 @@
-"""Static embeddings against wordllama's own inference."""
+"""Static embeddings against wordllama's inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics of collections, against pandas and by hand."""
+"""Statistics of collections, against pandas and manual counts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TASKS = Workspace.find(Path(__file__).parents[2]).tasks
 
 
 def check(found: Distribution, values: pd.Series) -> None:
-    """`found` is what pandas says of `values`."""
+    """Check that `found` agrees with pandas on `values`."""
     expected = values.describe(percentiles=[0.5, 0.95])
     names = {"count": "count", "min": "min", "max": "max", "mean": "mean"}
     for ours, theirs in {**names, "median": "50%", "p95": "95%"}.items():
@@ -116,7 +116,7 @@ def test_real_collections_against_pandas(name: str, data_folder: Path, tmp_path:
 
 
 class Growing:
-    """A corpus whose documents get longer and longer; counts what is held at once."""
+    """Corpus with increasingly long documents, which counts the text held at once."""
 
     def __init__(self, lengths: list[int]) -> None:
         self.lengths = lengths

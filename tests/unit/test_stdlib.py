@@ -1,4 +1,4 @@
-"""The embedded benchmark, on small sources of its own."""
+"""The embedded benchmark, on small sources."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_a_size_that_is_no_number_of_documents_is_refused(tmp_path: Path, key: s
         raw(tmp_path, **{key: n})
 
 
-def test_the_content_does_not_depend_on_the_place(tmp_path: Path) -> None:
+def test_the_content_does_not_depend_on_the_path(tmp_path: Path) -> None:
     digests = []
     for place in ("one", "two/three"):
         (tmp_path / place).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The store: conversion, opening, damage, and every oddity of the data it names."""
+"""The store: conversion, opening, damage, and reported irregularities of data."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def folders(sources: Sources) -> list[str]:
-    """Everything below the cache but locks."""
+    """Return everything below the cache except locks."""
     found = (p.relative_to(sources.cache).as_posix() for p in sources.cache.rglob("*"))
     return sorted(name for name in found if not name.endswith(".lock"))
 
@@ -120,7 +120,7 @@ def test_converts_once(sources: Sources) -> None:
     assert open_dataset(task(), sources).sha256 == first.sha256
 
 
-def test_a_changed_source_is_converted_anew(sources: Sources) -> None:
+def test_a_changed_source_is_converted_again(sources: Sources) -> None:
     first = open_dataset(task(), sources)
     CONTENT.update(fingerprint="new", documents=[*DOCUMENTS[:2], Document("d 3", "Three", "!")])
     second = open_dataset(task(), sources)
@@ -365,7 +365,7 @@ def test_an_id_of_surrogates_still_counts_as_a_duplicate(sources: Sources) -> No
 
 @pytest.mark.parametrize("damage", ["truncate", "delete", "footer", "meta"])
 @pytest.mark.parametrize("name", ["corpus.arrow", "splits/test/judgements.arrow"])
-def test_a_damaged_copy_is_made_anew(sources: Sources, damage: str, name: str) -> None:
+def test_a_damaged_copy_is_created_again(sources: Sources, damage: str, name: str) -> None:
     good = open_dataset(task(), sources)
     path = next((sources.cache / "datasets/toy/one").glob(f"*/{name}"))
     content = path.read_bytes()
@@ -382,7 +382,7 @@ def test_a_damaged_copy_is_made_anew(sources: Sources, damage: str, name: str) -
     assert path.read_bytes() == content
 
 
-def test_a_changed_text_is_found_and_made_anew(sources: Sources) -> None:
+def test_a_changed_text_is_detected_and_converted_again(sources: Sources) -> None:
     data = open_dataset(task(), sources)
     assert verify_dataset(task(), sources) == data.sha256
     path = next(sources.cache.rglob("corpus.arrow"))
@@ -405,7 +405,7 @@ def test_training_queries_are_verified_too(sources: Sources) -> None:
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Files count as settled at once; the list has those that are hashed."""
+    """Treat files as settled at once; return the list of hashed files."""
     hashed: list[Path] = []
 
     def sha256_of(path: Path) -> str:
@@ -440,7 +440,7 @@ def test_a_file_is_hashed_once_per_stamp(sources: Sources, settled: list[Path]) 
 
 
 def test_a_file_that_just_changed_is_hashed_again(sources: Sources) -> None:
-    """It may change once more within the same tick of the clock that stamps it."""
+    """It may change again within the resolution of its timestamp."""
     open_dataset(task(), sources)
     open_dataset(task(), sources)
     assert not list(sources.cache.rglob("verified.json"))

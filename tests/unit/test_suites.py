@@ -1,4 +1,4 @@
-"""Suites: what they hold, and the means that the field takes over them."""
+"""Suites: their members, and the means that are commonly reported over them."""
 
 from __future__ import annotations
 

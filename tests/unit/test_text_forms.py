@@ -1,4 +1,4 @@
-"""What is done to texts before they are tokenised."""
+"""Preprocessing of texts before tokenisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ties of a run allow its measures to be."""
+"""Bounds of measures over the possible orders of ties."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_without_ties_best_and_worst_are_the_mean():
 
 
 def orders_of(run):
-    """Every order of every query that its ties allow, as runs without ties."""
+    """Return all orders of each query that its ties permit, as runs without ties."""
     per_query = []
     for query, results in run.items():
         scores = sorted({score for _, score in results}, reverse=True)

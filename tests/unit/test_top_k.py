@@ -1,4 +1,4 @@
-"""The highest scores against sorting all of them."""
+"""Selection of the top k scores against a full sort."""
 
 from __future__ import annotations
 

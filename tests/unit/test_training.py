@@ -1,4 +1,4 @@
-"""Methods that learnt from a training split: what records say, how they are scored and shown."""
+"""Methods trained on a training split: their records, scores and display."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_what_a_method_was_trained_on(changes: Any, options: Any, expected: list
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A workspace with a collection of which training saw two of three test documents."""
+    """A workspace with a collection; two of its three test documents occur in training."""
     folder = tmp_path / "data" / "tiny" / "words"
     (folder / "qrels").mkdir(parents=True)
     words = ["apple", "bread", "cider", "dates", "egg", "flour", "grape", "honey"]
@@ -252,7 +252,7 @@ def test_verify_recomputes_the_figures_of_unseen_queries() -> None:
 
 
 def published(task: str) -> set[str]:
-    """Methods of published records of `task` that learnt from its training split."""
+    """Return the methods of published records of `task` that were trained on its training split."""
     folder = ROOT / "results" / "reference" / "search" / task
     records = [from_json(path.read_bytes(), path) for path in folder.rglob("*@*.json")]
     assert len(records) > 30
@@ -269,7 +269,7 @@ def test_published_records_of_learners_are_known_as_such() -> None:
 
 
 def judged(data_folder: Path, split: str) -> list[list[str]]:
-    """Rows of the judgements in the archive of SciFact."""
+    """Return the rows of the judgements in the archive of SciFact."""
     archive = zstandard.open(data_folder / "beir" / "scifact.tar.zst", "rb")
     with archive as raw, tarfile.open(fileobj=raw, mode="r|") as files:
         for member in files:
@@ -283,7 +283,7 @@ def judged(data_folder: Path, split: str) -> list[list[str]]:
 def test_scifact_shares_216_of_339_test_judgements_with_training(
     data_folder: Path, tmp_path: Path
 ) -> None:
-    """Counted from the files, and by the rule over the prepared collection."""
+    """Compare counts from the files with the rule over the prepared collection."""
     train, test = (judged(data_folder, split) for split in ("train", "test"))
     taught = {doc for _, doc, label in train if int(label) > 0}
     shared = [(query, doc) for query, doc, _ in test if doc in taught]

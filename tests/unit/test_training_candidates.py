@@ -1,4 +1,4 @@
-"""Recipes of Poly- and Uni-Encoders: losses by definition, scorers that use the weights."""
+"""Recipes of Poly- and Uni-Encoders: losses by definition, and scorers with the weights."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_poly_encoder_has_codes(root: Path) -> None:
 
 
 def test_uni_encoders_loss_by_a_mask_over_the_whole_sequence(root: Path) -> None:
-    """One sequence, (length, length) attention mask, as the paper draws it."""
+    """One sequence with a (length, length) attention mask, as in the paper."""
     from transformers import AutoModel, AutoTokenizer
 
     from rankstone.training.losses.candidates import PackedCandidates

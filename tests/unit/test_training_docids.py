@@ -1,4 +1,4 @@
-"""Generative retrieval by a recipe: its loss, its inputs, the same weights again, a whole cell."""
+"""Generative retrieval by a recipe: loss, inputs, reproducibility, and a complete cell."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def dsi(root: Path, kind: str = "atomic", options: Any = None, **recipe: Any) ->
 
 @pytest.mark.parametrize("kind", ["atomic", "naive", "semantic"])
 def test_the_loss_is_what_search_scores(root: Path, kind: str, tmp_path: Path) -> None:
-    """The trie's beam search adds log-probabilities step by step; the loss is transformers'."""
+    """Beam search sums log-probabilities step by step; the loss is computed by transformers."""
     from rankstone.training.losses.docids import DocidCrossEntropy, Writer
 
     trained = recipe_run(root, dsi(root, kind, steps=2), to=kind).trained()

@@ -1,4 +1,4 @@
-"""Losses, negatives and samplers of recipes against other libraries, closed forms, brute force."""
+"""Losses, negatives and samplers against other libraries, closed forms and brute force."""
 
 from __future__ import annotations
 
@@ -495,7 +495,7 @@ def test_a_token_is_decoded_from_the_others_and_the_sentence(encoder: Any) -> No
     assert torch.isfinite(loss([batch])).item()
 
 
-def test_a_recipe_begins_where_the_first_one_ended(root: Path) -> None:
+def test_a_second_recipe_starts_from_the_weights_of_the_first(root: Path) -> None:
     first = {"data": ["own"], "repeated_queries": "drop", "loss": "enhanced_decoding", "steps": 1,
              "batch": 2, "learning_rate": 1e-3}  # fmt: skip
     whole = spec(root, "dense", loss="multiple_negatives_ranking", steps=1, first=first)

@@ -1,4 +1,4 @@
-"""Recipes that train several parts: formulas by brute force, and methods that use the weights."""
+"""Recipes that train several parts: formulas by brute force, and methods with the weights."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_weights_of_lambda_loss_are_changes_of_the_reciprocal_rank(found: Any, o
 
 
 class Lengths:
-    """A teacher whose scores are those of lengths of texts."""
+    """Teacher whose scores are the lengths of texts."""
 
     def encode(self, texts: Any, role: str) -> Any:
         return np.array([[len(text), 1.0] for text in texts], dtype=np.float32)
@@ -158,7 +158,7 @@ def test_retriever_and_ranker_are_trained_in_turn(root: Path) -> None:
 
 
 def centroids_and_codes(root: Path, runner: Any, tmp_path: Path) -> tuple[Any, Any, Any]:
-    """The index over the collection, the vectors that its codes stand for, and its texts."""
+    """Return the index of the collection, the vectors that its codes represent, and the texts."""
     corpus = opened(root).corpus
     texts = corpus.take(np.arange(len(corpus)))
     tmp_path.mkdir()
@@ -207,7 +207,7 @@ def test_a_quantiser_is_trained_with_its_encoders(root: Path, tmp_path: Path) ->
 
 
 class Numbered:
-    """Documents are numbers of rows of random vectors; codes are those of OPQ."""
+    """Runner over random vectors, with documents as row numbers and codes of OPQ."""
 
     VECTORS = np.random.default_rng(5).standard_normal((300, 8)).astype(np.float32)
     epsilon, iterations = 0.003, 100

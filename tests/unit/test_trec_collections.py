@@ -1,4 +1,4 @@
-"""TREC's forms: what becomes of documents, topics, judgements; every fault by file and line."""
+"""TREC formats: documents, topics, judgements, and faults named by file and line."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read(path: Path, content: str | bytes) -> list[Document]:
 
 
 def squeezed(documents: list[Document]) -> list[Document]:
-    """White space inside of texts is kept, and of no interest here."""
+    """Collapse white space inside texts, which is kept but irrelevant here."""
     return [Document(d.id, d.title, " ".join(d.text.split())) for d in documents]
 
 
@@ -91,7 +91,7 @@ def test_forms_of_the_same_documents(tmp_path: Path, change) -> None:
 
 
 @pytest.mark.parametrize("block", [1, 2, 7, 64])
-def test_blocks_may_cut_anywhere(
+def test_blocks_may_be_split_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
     monkeypatch.setattr(sgml, "BLOCK_BYTES", block)
@@ -174,7 +174,7 @@ def test_a_malformed_document_is_named(
         read(tmp_path / "docs", content)
 
 
-def test_what_compress_packed_is_named_with_the_mend(tmp_path: Path) -> None:
+def test_files_of_compress_are_named_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"fr94\.0z: packed with Unix compress.*gzip -dc"):
         read(tmp_path / "fr94.0z", b"\x1f\x9d\x90whatever")
 
@@ -314,7 +314,7 @@ QRELS = "301 0 FT911-1 1\n301 0 AP-2 0\n051 Q0 bare 2\n"
 
 
 def trio(tmp_path: Path, *, cache: str = "cache", **changes: str) -> Dataset:
-    """The data set of the files above, some of them replaced."""
+    """Open the data set of the files above, with some replaced."""
     contents = {"docs": SGML, "topics": CLASSIC, "qrels": QRELS, **changes}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content.encode("utf-8"))
@@ -390,6 +390,6 @@ def test_faults_of_a_trio(tmp_path: Path, changes: dict[str, str], message: str)
         trio(tmp_path, **changes)
 
 
-def test_a_changed_file_is_converted_anew(tmp_path: Path) -> None:
+def test_a_changed_file_is_converted_again(tmp_path: Path) -> None:
     assert trio(tmp_path).judgements.label.tolist() == [1, 0, 2]
     assert trio(tmp_path, qrels=QRELS.replace(" 2\n", " 13\n")).judgements.label.tolist()[-1] == 13

@@ -1,4 +1,4 @@
-"""Models named by their folder: the kind by their own files, the name by their content."""
+"""Models given by folder: the type is found from the files, the name from the content."""
 
 from __future__ import annotations
 

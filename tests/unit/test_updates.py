@@ -1,4 +1,4 @@
-"""Search while documents come and go: a simulated index, against brute force, and real cells."""
+"""Search during updates: a simulated index, brute force, and real cells."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PLAN = LoadPlan(rates=(20,), updates=10, duration_s=6, arrivals="constant")
 
 
 class Store:
-    """An exact index in which searches take 1 ms, updates 4 ms and compaction 2 s.
+    """Exact index whose searches take 1 ms, updates 4 ms and compaction 2 s.
 
     `forgets`: deletions are ignored.
     """

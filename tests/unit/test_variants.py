@@ -1,4 +1,4 @@
-"""Runs over changed vectors of the cache, against brute force in double precision."""
+"""Runs over modified cached vectors, against brute force in double precision."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ QUERIES = {f"q{n}": f"query {n}" for n in range(4)}
 
 
 def vector(text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A vector of its own length for each text."""
+    """Return a vector of a different norm for each text."""
     rng = np.random.default_rng(list(text.encode()))
     return (rng.normal(size=DIM) * rng.uniform(0.5, 4)).astype(np.float32)
 
 
 class Vectors(rankstone.Runner):
-    """Unnormalised vectors, kept in shards."""
+    """Unnormalised vectors, cached in shards."""
 
     cacheable = True
     encoded = 0
@@ -118,7 +118,7 @@ def test_stored_vectors_are_searched_as_they_are_and_changed(sources: Sources) -
 def test_rounding_stays_within_half_a_step() -> None:
     vectors = np.array([vector(text) for text in TEXTS.values()])
     vectors[0] = 0
-    # bfloat16 holds 8 significant bits, and what it holds is left alone.
+    # bfloat16 has 8 significant bits; representable values are unchanged.
     rounded = bfloat16(vectors)
     assert np.all(np.abs(rounded - vectors) <= np.abs(vectors) * 2.0**-8)
     assert np.array_equal(bfloat16(rounded), rounded)

@@ -1,4 +1,4 @@
-"""VDR against the authors' form of it, on tiny towers in the released layout."""
+"""VDR against the authors' implementation, on tiny towers in the released layout."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def runner(request, model, tokenizer_folder):
 
 
 def expected(model, texts, role, length, *, bag=False, with_own=True):
-    """The forward pass of the authors' VDREncoder, one text at a time."""
+    """Compute the forward pass of the authors' VDREncoder, one text at a time."""
     import torch
     import torch.nn.functional as F  # noqa: N812
     from safetensors.torch import load_file

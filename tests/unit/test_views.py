@@ -85,7 +85,7 @@ def test_a_failed_cell_is_listed_with_its_first_line() -> None:
     )
 
 
-def test_an_error_is_told_to_its_end() -> None:
+def test_an_error_is_reported_in_full() -> None:
     error = ErrorInfo(kind="E", message=f"{'x' * 500}. Install: y")
     (quality,) = of(make_record(status="failed", error=error))
     assert quality.notes[0].endswith("xx. Install: y")
@@ -106,7 +106,7 @@ def test_failures_alone_show_their_status() -> None:
 
 
 def without_data(record: RunRecord, **changes: object) -> RunRecord:
-    """As a record is that failed before its data was opened."""
+    """Return a record that failed before its data was opened."""
     task = record.task.model_copy(update={"sha256": {}, **changes})
     return record.model_copy(update={"task": task})
 
@@ -135,12 +135,12 @@ def test_figures_from_a_cache_are_marked() -> None:
     assert speed.notes[0].startswith("† encodings read from the cache")
 
 
-def test_queries_without_results_are_told() -> None:
+def test_queries_without_results_are_reported() -> None:
     quality, _ = of(make_record(queries=QuerySummary(n=4007, n_missing=1012, n_tied=0)))
     assert quality.notes[-1] == "lexical/bm25: 1,012 of 4,007 queries have no results and score 0"
 
 
-def test_facts_nobody_knows() -> None:
+def test_unknown_facts() -> None:
     """An old or foreign record may lack the digests, the threads and the processor."""
     bare = make_record()
     bare = bare.model_copy(

@@ -27,7 +27,7 @@ NEVER = -np.inf
 
 @st.composite
 def columns(draw):
-    """(docs, gains) of a few queries, documents occurring up to as often as there are columns."""
+    """Draw (docs, gains) of a few queries, in which documents may repeat in every column."""
     shape = draw(st.integers(1, 3)), draw(st.integers(1, 9))
     cells = shape[0] * shape[1]
     docs = draw(st.lists(st.integers(-1, 6), min_size=cells, max_size=cells))
@@ -73,7 +73,7 @@ def test_scale_and_offset_of_a_member_do_not_matter(values, scale, offset):
 
 
 class Fixed:
-    """Finds given documents with given scores, whatever is asked; reps are row numbers."""
+    """Runner with given documents and scores for all queries; representations are row numbers."""
 
     def __init__(self, docs, scores):
         self.docs, self.scores = np.array(docs), np.array(scores, dtype=np.float32)
@@ -119,7 +119,7 @@ def tuned(tmp_path, **more):
 
 
 def test_tuning_takes_the_best_weights_of_the_grid(tmp_path):
-    """By brute force over the grid, with ir-measures' nDCG@10."""
+    """Compare with brute force over the grid, with ir_measures' nDCG@10."""
     import ir_measures
 
     queries = ["alpha gamma", "beta gamma", "alpha beta"]
@@ -145,7 +145,7 @@ def test_tuning_takes_the_best_weights_of_the_grid(tmp_path):
     assert "train" in context.phases
 
 
-def test_without_training_queries_members_count_alike(tmp_path):
+def test_without_training_queries_members_have_equal_weights(tmp_path):
     with pytest.warns(RankstoneWarning, match="no training queries"):
         index, _ = tuned(tmp_path)
     assert list(index.weights) == [0.5, 0.5]

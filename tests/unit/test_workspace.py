@@ -1,4 +1,4 @@
-"""A workspace lies over the packaged definitions."""
+"""A workspace overrides the packaged definitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Funnels against brute force in numpy, and against the encoder's own cut."""
+"""Funnel search against brute force in numpy, and against the encoder's own truncation."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -57,7 +57,7 @@ def built(tmp_path, encoder=None, texts=TEXTS, **parameters):
 
 
 def by_hand(documents, queries, dims, shortlists, normalize):
-    """Each query's final order, stage by stage over whole rankings."""
+    """Return each query's final ranking, stage by stage over full rankings."""
     rows = []
     for query in queries:
         order = np.arange(len(documents))
@@ -101,7 +101,7 @@ def test_everything_on_the_shortlists_is_full_search(tmp_path):
     np.testing.assert_allclose(found.scores, exact.scores, atol=1e-6)
 
 
-def test_the_last_stage_scores_the_top_and_the_rest_lies_beneath_in_steps(tmp_path):
+def test_the_last_stage_scores_the_top_and_earlier_stages_rank_the_rest_below(tmp_path):
     runner, index = built(tmp_path, dims=[4, 8, DIM], shortlists=[20, 5])
     queries = runner.encode(QUERIES, "query")
     hits = index.search(queries, 60)

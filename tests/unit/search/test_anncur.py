@@ -1,4 +1,4 @@
-"""ANNCUR against numpy's own CUR, and black boxes that count their calls."""
+"""ANNCUR against a CUR decomposition in numpy, and scorers that count their calls."""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,12 +25,12 @@ TEXTS = [f"d {row}" for row in range(N)]
 TRAIN = [f"t {row}" for row in range(N_TRAIN)]
 QUERIES = [f"q {row}" for row in range(6)]
 CALLS = []
-"""How many documents each call of `LowRank` scored."""
+"""Number of documents scored by each call of `LowRank`."""
 
 
 @strict_dataclass(frozen=True, kw_only=True, config=STRICT)
 class LowRank:
-    """A matrix of scores of a certain rank, and noise."""
+    """Scorer whose matrix of scores has a given rank, plus noise."""
 
     rank: int = 4
     noise: float = 0.0
@@ -69,7 +69,7 @@ def whole(scorer, queries=QUERIES):
 
 @dataclass
 class Counting(PlainContext):
-    """Remembers the items of phases, and makes pieces of many sizes."""
+    """Context that records the items of phases, and has chunks of several sizes."""
 
     items: dict = field(default_factory=dict)
 
@@ -91,7 +91,7 @@ def built(tmp_path, scorer=None, at=None, **parameters):
 
 
 def approximated(index, scorer, queries=QUERIES):
-    """(n_queries, N) approximate scores, from the latent vectors."""
+    """Return (n_queries, N) approximate scores, from the latent vectors."""
     latent = index.latent._rows
     known = np.array([scorer.score(q, [TEXTS[a] for a in index.anchors]) for q in queries])
     return known @ latent.T
@@ -202,7 +202,7 @@ def test_a_small_collection_is_all_anchors_with_a_warning(tmp_path):
     np.testing.assert_array_equal(index.search(QUERIES, 7).docs, exact)
 
 
-def test_without_training_queries_documents_serve_if_that_is_said(tmp_path):
+def test_without_training_queries_documents_are_used_if_configured(tmp_path):
     with pytest.raises(DefinitionError, match=r"parameters.anchor_queries'.*no|this task has none"):
         built(tmp_path, at=context(tmp_path, train_queries=()))
     at = context(tmp_path, train_queries=())
@@ -214,7 +214,7 @@ def test_without_training_queries_documents_serve_if_that_is_said(tmp_path):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Texts as some token vectors; `empty ...` has none."""
+    """Encoder of texts as token vectors; `empty ...` has none."""
 
     requires: ClassVar[dict] = {}
     cacheable: ClassVar[bool] = True
@@ -291,7 +291,7 @@ def test_a_black_box_is_one_or_the_other(box):
 def test_a_second_encoder_scores_what_the_first_found(tmp_path):
     @dataclass(frozen=True)
     class Backwards(Tokens):
-        """Finds documents from the last to the first."""
+        """Ranks documents from the last to the first."""
 
         def encode(self, texts, role):
             return list(texts)
@@ -323,7 +323,7 @@ class Last:
 
 
 def test_a_tuned_split_is_the_best_for_queries_that_were_held_out(tmp_path):
-    """Against the methods of every split, built and asked by themselves."""
+    """Compared with a separate method for every split."""
     scorer = LowRank(rank=6, noise=0.3)
     at = context(tmp_path, train_queries=[f"t {row}" for row in range(100)])
     _, index = built(

@@ -1,4 +1,4 @@
-"""Bank normalisation against its formulas, written with exp and sum or with scipy's logsumexp."""
+"""Bank normalisation against its formulas, with exp and sum or scipy's logsumexp."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ MODES = ("IS", "DIS", "DualIS", "DualDIS-exp")
 
 @dataclass(frozen=True)
 class Drawn:
-    """Texts are names of rows of a table: `document 3`, `train 0`, `query 7`."""
+    """Encoder of texts that name rows of a table: `document 3`, `train 0`, `query 7`."""
 
     scale: float = 1.0
     requires: ClassVar[dict] = {}
@@ -67,7 +67,7 @@ def matrices(encoder):
 
 
 def expected(encoder, mode, beta, beta2, k):
-    """(n_queries, N) values that rank as the mode's s' does, in logarithms where there are two."""
+    """Return (n_queries, N) values that rank as the mode's s', as logarithms for two factors."""
     _, given_, train, among = matrices(encoder)
     np.fill_diagonal(among, -np.inf)
     banks = [(train, beta)] + ([(among, beta2)] if "Dual" in mode else [])

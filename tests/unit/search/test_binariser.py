@@ -1,4 +1,4 @@
-"""Binarisers by the formulas of their papers, and the training against its aims."""
+"""Binarisers against the formulas of their papers, and effects of training."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ RECIPE = Recipe(
 
 
 class Vectorial:
-    """An encoder of texts that are row numbers of a matrix."""
+    """Encoder of texts that are row numbers of a matrix."""
 
     def __init__(self, matrix):
         self.matrix = matrix
@@ -48,7 +48,7 @@ class Vectorial:
 
 
 def vectors(n=400, dim=24, seed=0):
-    """Correlated, off the origin, in clusters."""
+    """Return correlated vectors in clusters away from the origin."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((12, dim)) * np.linspace(2, 0.3, dim) + 0.3
     points = centres[rng.integers(0, 12, n)] + 0.4 * rng.standard_normal((n, dim))
@@ -164,7 +164,7 @@ def test_widened_networks_compute_what_they_start_from():
 
 @pytest.mark.parametrize("loops", [0, 1])
 def test_training_brings_codes_of_copies_nearer_than_others(loops):
-    """The aim of the loss, on noise that was not trained with: the copy is the nearest code."""
+    """The aim of the loss, on unseen noise: the noisy copy has the nearest code."""
     x = vectors(300, 64)
     noise = np.random.default_rng(7).standard_normal((8, 300, 64)).astype(np.float32)
     copies = (scaled(x) + 0.7 * noise).reshape(-1, 64)
@@ -198,7 +198,7 @@ def test_learned_thresholds_change_nothing_but_thresholds():
 
 
 def test_batch_normalisation_is_part_of_the_first_map_in_the_end():
-    """Against torch's own module, in the mode for inference."""
+    """Compared with torch's module in inference mode."""
     import torch
 
     x = scaled(vectors(200))
@@ -218,7 +218,7 @@ def test_batch_normalisation_is_part_of_the_first_map_in_the_end():
 
 
 def test_new_queries_find_old_codes_after_compatible_training(tmp_path):
-    """An encoder of another dimension, whose vectors hold nothing of the old coordinates."""
+    """The new encoder has another dimension and unrelated coordinates."""
     old, texts = vectors(150, 48), [str(row) for row in range(150)]
     mix = np.random.default_rng(5).standard_normal((48, 40)).astype(np.float32)
     members = Vectorial(old), Vectorial(np.tanh(old @ mix / 7))

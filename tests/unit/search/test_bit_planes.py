@@ -1,4 +1,4 @@
-"""Codes of few bits per dimension against arithmetic on the vectors they stand for."""
+"""Codes of few bits per dimension against arithmetic on the vectors that they represent."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_squared_lengths_by_counting_bits_are_exact(dim, levels, n, seed):
     np.testing.assert_array_equal(planes.squares(planes.pack(bits)), (grid(bits) ** 2).sum(axis=1))
 
 
-def test_bits_are_counted_alike_by_old_and_new_numpy(monkeypatch):
+def test_old_and_new_numpy_count_bits_equally(monkeypatch):
     words = np.random.default_rng(0).integers(0, 2**63, (4, 6), dtype=np.uint64)
     expected = [sum(bin(word).count("1") for word in row.tolist()) for row in words]
     np.testing.assert_array_equal(popcount(words), expected)

@@ -1,4 +1,4 @@
-"""Search over codes against brute force over the vectors they stand for."""
+"""Search over codes against brute force over the vectors that they represent."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from rankstone.runners.search.binary.code_index import CodeIndex
 
 
 def clustered(planes: BitPlanes, n: int, seed: int):
-    """Codes of which some are near each other, some equal, and some of unusual length."""
+    """Return codes: some near each other, some equal, and some of extreme norm."""
     rng = np.random.default_rng(seed)
     centres = rng.integers(0, 2, (8, planes.levels, planes.dim)).astype(bool)
     bits = centres[rng.integers(0, 8, n)] ^ (rng.random((n, planes.levels, planes.dim)) < 0.15)
@@ -41,7 +41,7 @@ def assert_exact(planes: BitPlanes, codes, queries, k, index=None):
 
 
 SHAPES = [(8, 1), (65, 2), (130, 3), (60, 4)]
-"""Each is compiled, which takes a second: further ones are under the marker slow."""
+"""Each shape is compiled, which takes a second: more are marked slow."""
 SLOW = [(384, 1), (1, 1), (384, 2), (64, 2), (37, 2), (30, 3), (400, 3), (20, 4), (300, 4)]
 
 
@@ -50,7 +50,7 @@ SLOW = [(384, 1), (1, 1), (384, 2), (64, 2), (37, 2), (30, 3), (400, 3), (20, 4)
     [*SHAPES, (1200, 2), *(pytest.param(*shape, marks=pytest.mark.slow) for shape in SLOW)],
 )
 def test_results_are_those_of_brute_force_with_their_ties(dim, levels):
-    """Of 8 dimensions and one bit there are 256 codes: nearly all documents are tied."""
+    """With 8 dimensions and one bit there are 256 codes, so that nearly all documents are tied."""
     planes = BitPlanes(dim, levels)
     codes, queries = clustered(planes, 2000, 0), clustered(planes, 9, 0)
     index = CodeIndex.build(planes, [codes[:1001], codes[:0], codes[1001:]])
@@ -71,7 +71,7 @@ def test_any_number_is_searched_exactly(shape, n, k, seed):
 @pytest.mark.parametrize("nearest_last", [True, False])
 @pytest.mark.parametrize("opposite", [True, False])
 def test_the_order_of_documents_makes_no_difference(nearest_last, opposite):
-    """Every document replaces one of the best so far, or none does; cosines of either sign."""
+    """Every document replaces one of the best so far, or none does; cosines have either sign."""
     planes = BitPlanes(65, 2)
     bits = np.random.default_rng(0).random((1, 2, 65)) < 0.5
     flipped = (

@@ -24,7 +24,8 @@ ABOVE = float(np.nextafter(np.float32(1), np.float32(2)))
 
 
 def clustered(n, dim=DIM, seed=0, n_clusters=60, spread=0.5):
-    """Unit vectors around centres that do not depend on the seed, in correlated dimensions."""
+    """Return unit vectors with correlated dimensions around centres that are the same for all
+    seeds."""
     centres = np.random.default_rng(99).standard_normal((n_clusters, dim))
     mixing = np.random.default_rng(98).standard_normal((dim, dim)) * 0.9 ** np.arange(dim)
     rng = np.random.default_rng(seed)

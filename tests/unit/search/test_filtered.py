@@ -1,4 +1,4 @@
-"""Filters by selecting before, and by fetching more and dropping, against brute force."""
+"""Pre-filtering and post-filtering against brute force."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def where(passes: np.ndarray) -> Where:
 
 
 class Ranked:
-    """An index whose results are fixed: queries are rows of them, and -1 ends a row."""
+    """Index with fixed results: queries are rows of results, padded by -1."""
 
     def __init__(self, ranking: np.ndarray) -> None:
         self.ranking, self.asked = ranking, list[tuple[int, int]]()

@@ -1,4 +1,4 @@
-"""Generative retrieval: beam search over docids against scoring every one, and its parts."""
+"""Generative retrieval: beam search over docids against exhaustive scoring, and its parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEXTS = [f"document {n}" for n in range(N)]
 
 
 class Blobs:
-    """An encoder of texts "... n" as points near one of six corners."""
+    """Encoder of texts "... n" as points near one of six corners."""
 
     cacheable = False
 
@@ -73,7 +73,7 @@ def loaded(folder):
 
 
 def exhaustive(runner, context, query):
-    """Score of every document, from the loss that transformers computes on its labels."""
+    """Return the score of every document, from the loss of transformers for its docid."""
     net, tokenizer = loaded(runner.model.folder)
     given = tokenizer(query, truncation=True, max_length=16, return_tensors="pt")
     scores = []
@@ -103,7 +103,7 @@ def test_a_beam_of_all_docids_is_scoring_every_docid(models, context, name, kind
 
 @pytest.mark.parametrize("name", ["t5", "bart"])
 def test_a_narrow_beam_finds_what_transformers_finds(models, name, tmp_path):
-    """Docids of one length: `generate` lets whole ones compete with longer beginnings."""
+    """Docids have one length, because `generate` compares complete ones with longer prefixes."""
     context = PlainContext(texts=TEXTS, work=tmp_path)
     runner = retriever(models[name], beam=3)
     names = [f"{n:03d}" for n in range(0, 900, 900 // N)]

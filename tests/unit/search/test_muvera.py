@@ -1,4 +1,4 @@
-"""Fixed dimensional encodings against their definition, and the searches over them."""
+"""Fixed dimensional encodings against their definition, and searches over them."""
 
 import itertools
 import warnings
@@ -37,7 +37,7 @@ def bits_of(token, planes):
 
 
 def by_definition(tokens, own, *, role):
-    """Section 2 of the paper, by loops over repetitions, blocks and tokens."""
+    """Compute section 2 of the paper by loops over repetitions, blocks and tokens."""
     shape = own.shape
     k, inner = shape.simhash_bits, shape.inner_dim
     blocks = []
@@ -100,7 +100,7 @@ def test_with_many_bits_a_token_meets_the_one_with_the_fewest_differing_bits():
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 5), st.lists(st.integers(0, 31), min_size=1, max_size=12))
 def test_the_nearest_token_has_the_fewest_differing_sign_bits(bits, numbers):
-    """Not the ranks of a Gray code, as in ports of Google's code that invert it wrongly."""
+    """Guards against Gray-code ranks, as in ports of Google's code that invert it wrongly."""
     numbers = np.array(numbers) % 2**bits
     found = _nearest(numbers, (1, 1, 2**bits))
     for block in range(2**bits):
@@ -115,7 +115,7 @@ def test_inner_products_approach_maxsim_as_repetitions_rise():
     )
 
     def spread(repetitions):
-        """Standard deviation over seeds: of unbiased estimates, their error."""
+        """Return the standard deviation over seeds, the error of unbiased estimates."""
         found = [
             own.queries(queries.tokens, queries.lengths)
             @ own.documents(documents.tokens, documents.lengths).T
@@ -174,7 +174,7 @@ def test_the_final_projection_keeps_inner_products_about_as_they_are(projection)
     assert errors[1] == pytest.approx(errors[0] / 4, rel=0.3)
 
 
-def test_a_final_projection_too_large_to_hold_is_drawn_anew(monkeypatch):
+def test_a_final_projection_too_large_for_memory_is_generated_again(monkeypatch):
     documents = texts([3, 9])
     held = encoder(final_dim=8)
     held_bytes = held.nbytes()
@@ -186,7 +186,7 @@ def test_a_final_projection_too_large_to_hold_is_drawn_anew(monkeypatch):
     )
 
 
-def test_a_text_is_encoded_alike_with_others_and_alone(monkeypatch):
+def test_a_text_has_the_same_encoding_alone_and_in_a_batch(monkeypatch):
     own = encoder(dim=48, repetitions=10, simhash_bits=4)
     documents = texts([5, 1, 0, 30, 12, 2], 48)
     documents.tokens[7] = 0  # on every hyperplane
@@ -196,7 +196,7 @@ def test_a_text_is_encoded_alike_with_others_and_alone(monkeypatch):
 
 
 def test_tokens_on_a_hyperplane_fall_to_the_same_side_in_every_batch():
-    """Products that are zero but for rounding are where float32 depends on the batch."""
+    """Products that are zero up to rounding depend on the batch in float32."""
     own = encoder(dim=64, repetitions=1, simhash_bits=1, inner_dim=64)
     plane = own.planes[:, 0].astype(np.float64)
     rng = np.random.default_rng(0)
@@ -259,7 +259,7 @@ def test_rescoring_all_of_it_is_exact_maxsim(tmp_path):
 
 
 def test_carved_balls_are_sums_of_tokens_close_to_a_centre():
-    """On a circle, where a ball of tau .7 is an arc of 45.57 degrees to each side of its centre."""
+    """On a circle, a ball of tau .7 is an arc of 45.57 degrees on each side of its centre."""
     degrees = np.array([0, 100, 45, 140, 46, 300, 315, -1])
     tokens = np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
     arcs = [[0, 45, 315, -1], [100, 140], [46], [300]]  # 315 is nearer to 300, but 0 came first
@@ -312,7 +312,7 @@ def test_a_reloaded_index_answers_alike(tmp_path, search, rescore):
     assert loaded.nbytes() == index.nbytes()
 
 
-def test_codes_take_an_eighth_of_a_byte_per_dimension_and_rank_nearly_alike(tmp_path):
+def test_codes_take_one_bit_per_dimension_and_rank_similarly(tmp_path):
     documents, queries = texts([5, 3, 9] * 400), texts([4, 2, 6, 5], seed=1)
     whole = built(documents, tmp_path)
     codes = built(documents, tmp_path, search="pq")

@@ -1,4 +1,4 @@
-"""Qdrant, OpenSearch and Elasticsearch by their addresses, against doubles of their servers."""
+"""Qdrant, OpenSearch and Elasticsearch at given addresses, against fake servers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FULL["elasticsearch"] = FULL["opensearch"]
 
 @pytest.fixture
 def engine(request, monkeypatch):
-    """A server with an index of somebody else, whose address is in `VARIABLE`."""
+    """A server with an unrelated index, whose address is in `VARIABLE`."""
     with serving(request.param) as found:
         found.held["customers"] = {"docs": {"7": [1.0]}, "visible": {}, "polls": 0}
         monkeypatch.setenv(VARIABLE, found.url)
@@ -64,7 +64,7 @@ lucene = pytest.mark.parametrize("engine", DENSE[1:], indirect=True)
 
 
 def faults(engine, wanted, *answers):
-    """Have the next requests answered so: `METHOD /end` for paths of any collection."""
+    """Set the responses to the next requests: `METHOD /end` matches paths of any collection."""
     method, _, end = wanted.partition(" /")
     engine.faults = {f"/{end}": list(answers)} if method else {}
 
@@ -170,7 +170,7 @@ def test_a_wrong_address_is_known_before_documents_are_encoded(tmp_path, monkeyp
 )
 @pytest.mark.parametrize("key", ["url_env", "key_env"])
 def test_a_value_instead_of_a_variable_is_refused_and_not_shown(key, value, monkeypatch):
-    """Also where a model is absent, which else becomes a record of the cell with the value."""
+    """Also if a model is missing, whose error would put the value into a record."""
     for adapter in (*DENSE, "opensearch_bm25", "elasticsearch_bm25"):
         members = {} if adapter.endswith("bm25") else {"members": (Numbered(DOCUMENTS),)}
         with pytest.raises(DefinitionError, match=f"'parameters.{key}': not the name") as raised:
@@ -190,7 +190,7 @@ def test_a_value_instead_of_a_variable_is_refused_and_not_shown(key, value, monk
 
 @pytest.mark.parametrize("kind", DENSE[1:])
 def test_a_record_of_another_version_of_the_server_is_not_reused(kind, monkeypatch):
-    """The version is that of a member, deep inside the description of the method."""
+    """The version belongs to a member, nested in the method's description."""
     workspace = Workspace.find()
     members = ("lexical/bm25", f"engines/bm25-{kind}")
     method = workspace.method("hybrid/rrf-bm25-minilm")

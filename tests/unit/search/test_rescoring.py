@@ -1,4 +1,4 @@
-"""Re-scoring over any encoder, and the pieces beside a saved index."""
+"""Re-scoring with any encoder, and the chunks beside a saved index."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from rankstone.runners.search.rescoring import RescoredIndex, ScoredRepresentati
 
 
 class Fixed:
-    """An index that finds the same documents for every query."""
+    """Index that returns the same documents for every query."""
 
     def __init__(self, docs):
         self.docs = docs
@@ -30,7 +30,7 @@ class Fixed:
 
 
 class Pieces(list):
-    """Pieces of representations, with access by position."""
+    """Chunks of representations, with access by position."""
 
     def __len__(self):
         return sum(map(len, iter(self)))
@@ -59,7 +59,7 @@ def test_rescoring_everything_is_exact_search(tmp_path):
     assert index.nbytes() == 7
 
 
-def test_what_is_not_rescored_stays_beneath_in_its_order():
+def test_documents_that_are_not_rescored_stay_below_in_their_order():
     documents, queries = vectors(), vectors(3, seed=1)
     index = RescoredIndex(
         Fixed(np.arange(30)), ScoredRepresentations(Pieces([documents])), depth=10

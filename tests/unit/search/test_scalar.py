@@ -66,7 +66,7 @@ def test_codes_on_disk_give_the_results_of_resident_ones(storage, small, tmp_pat
             same(index.search(queries, 301), resident.search(queries, 301))
 
 
-def test_integers_score_alike_alone_and_in_a_batch(small, tmp_path):
+def test_integers_have_equal_scores_alone_and_in_a_batch(small, tmp_path):
     index = RoundedIndex.build(Blocks(random(500, 20), 2), "int8", tmp_path)
     queries = random(40, 20, seed=3)
     queries[7] = 0

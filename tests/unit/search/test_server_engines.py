@@ -37,7 +37,7 @@ OWN = {"postgres": "postgres", "milvus": "milvus_lite"}
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Start a server that is not the adapter's, once for each engine, and state its address."""
+    """Start a server independent of the adapter, once per engine, and return its address."""
     started = {}
 
     def start(engine):
@@ -80,7 +80,7 @@ def built(engine, work, vectors=DOCUMENTS, columns=None, **parameters):
 
 
 def held(engine):
-    """Names of all tables or collections of the shared server."""
+    """Return the names of all tables or collections of the shared server."""
     url = os.environ[ADDRESS[engine]]
     if engine == "postgres":
         with connected(url) as connection:
@@ -162,7 +162,7 @@ def test_what_a_killed_process_left_is_removed_by_its_note(engine, tmp_path):
 
 
 def servers(engine):
-    """Servers of the engine that this process started and that run."""
+    """Return the running servers of the engine that this process started."""
     running = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
     return {one.pid for one in running if any(OWN[engine] in part for part in one.cmdline())}
 
@@ -282,7 +282,7 @@ def test_deletions_find_their_rows_by_an_index(postgres, tmp_path):
 
 @pytest.mark.parametrize("size", ["8m", "70m"])
 def test_a_full_disk_is_an_error_that_names_it(postgres, tmp_path, size):
-    """The smaller is full before the server starts."""
+    """The smaller disk is full before the server starts."""
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(small)]
@@ -298,7 +298,7 @@ def test_a_full_disk_is_an_error_that_names_it(postgres, tmp_path, size):
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivfflat", "exact"])
 def test_filters_are_conditions_of_the_query(postgres, tmp_path, kind):
-    """The predicates, columns and vectors are those of the other engines' test."""
+    """Predicates, columns and vectors are those of the test of other engines."""
     how = {"exact": True} if kind == "exact" else {"kind": kind, "n_probe": 100, "ef_search": 200}
     texts = [*embedded.FILTERS, """source in ["b'c", "100%"]"""]
     with servers_of_cell():

@@ -66,7 +66,7 @@ def test_documents_come_rank_by_rank(tmp_path, search, depth):
 
 
 def test_the_second_rank_of_no_token_is_before_the_first_of_another(tmp_path):
-    """The best token of document 1 is nearer than that of document 2, and comes behind it."""
+    """The best token of document 1 is nearer than that of document 2, but is ranked after it."""
     tokens = np.array([[1, 0], [0.9, 0], [0, 0.5]], np.float32)
     documents = Ragged(tokens, np.array([0, 1, 2, 3]))
     query = Ragged(np.eye(2, dtype=np.float32), np.array([0, 2]))
@@ -80,7 +80,7 @@ def test_each_document_is_listed_once(tmp_path):
     assert sorted(found.docs[0].tolist()) == [-1, 0, 2, 3]
 
 
-def test_many_queries_are_answered_in_parts_alike(tmp_path, monkeypatch):
+def test_results_do_not_depend_on_query_batches(tmp_path, monkeypatch):
     documents, queries = texts(LENGTHS), texts([4, 0, 2, 7, 3, 1], seed=1)
     index = built(documents, tmp_path, depth=6)
     whole = index.search(queries, 9)

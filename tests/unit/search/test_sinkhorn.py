@@ -16,7 +16,7 @@ def distances(n=96, k=12, seed=0):
 
 
 def plain(costs, epsilon, iterations):
-    """The textbook iteration; costs in [-1, 1]."""
+    """Compute the textbook iteration; costs are in [-1, 1]."""
     kernel = np.exp(-costs / epsilon)
     left = np.ones(len(kernel))
     for _ in range(iterations):
@@ -26,7 +26,7 @@ def plain(costs, epsilon, iterations):
 
 
 def least_cost(costs):
-    """Of any plan with the same margins, by linear programming."""
+    """Return the minimum cost of all plans with the same margins, by linear programming."""
     n, k = costs.shape
     rows = np.kron(np.eye(n), np.ones(k))
     columns = np.kron(np.ones(n), np.eye(k))
@@ -73,7 +73,7 @@ def test_nothing_overflows(scale):
     np.testing.assert_allclose(flat, 0.25)
 
 
-def test_codes_use_centroids_alike_where_the_nearest_do_not():
+def test_balanced_codes_use_centroids_equally_unlike_the_nearest():
     rng = np.random.default_rng(0)
     parts = torch.from_numpy(rng.standard_normal((512, 2, 4)).astype(np.float32))
     centroids = torch.from_numpy(2 * rng.standard_normal((2, 16, 4)).astype(np.float32))

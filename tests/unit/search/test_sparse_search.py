@@ -22,7 +22,7 @@ WIDTH = 300
 
 
 def vectors(n, seed, terms=12, width=WIDTH):
-    """Texts about one of ten topics each, whose terms they share."""
+    """Return vectors of texts with terms from one of ten topics each."""
     rng = np.random.default_rng(seed)
     topics = np.random.default_rng(99).random((10, width)) ** 12
     rows = []
@@ -35,7 +35,7 @@ def vectors(n, seed, terms=12, width=WIDTH):
 
 @dataclass(frozen=True)
 class Rows:
-    """An encoder whose texts are numbers of rows."""
+    """Encoder whose texts are row numbers."""
 
     rows: Any
     requires = {}  # noqa: RUF012
@@ -108,7 +108,7 @@ def test_rescoring_brings_pruned_search_nearer_to_exact(tmp_path):
     assert small.nbytes() < 0.5 * InvertedIndex.build([rows]).nbytes()
 
 
-def test_a_pruned_index_is_saved_with_its_queries_cut(tmp_path):
+def test_a_pruned_index_is_saved_with_its_query_pruning(tmp_path):
     rows, queries = vectors(50, 0), vectors(5, 1)
     index = build(TwoStep, rows, tmp_path, document_terms=5, query_terms=2)
     index.save(tmp_path)

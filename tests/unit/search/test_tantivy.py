@@ -1,4 +1,4 @@
-"""BM25 by tantivy, against the formula."""
+"""BM25 of tantivy, against the formula."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERIES = ["Fox fox river", "glacier", "unknown", "", 'market AND -"bear" title:
 
 
 def expected(query):
-    """Scores by Robertson's formula with Lucene's idf; lengths below 40 words are not rounded."""
+    """Return scores by Robertson's formula with Lucene's idf; lengths below 40 are exact."""
     documents = [text.split() for text in TEXTS]
     mean = sum(map(len, documents)) / len(documents)
     scores = np.zeros(len(TEXTS))

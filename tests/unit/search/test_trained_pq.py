@@ -1,4 +1,4 @@
-"""JPQ and RepCONC against OPQ, faiss, and what their training promises."""
+"""JPQ and RepCONC against OPQ and faiss, and the effects of their training."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def correlated(n, seed):
 DOCUMENTS = correlated(N, 0)
 RELEVANT = np.random.default_rng(3).integers(N, size=N_QUERIES)
 QUERIES = unit(DOCUMENTS[RELEVANT] + 0.1 * correlated(N_QUERIES, 1))
-"""Near to their relevant document."""
+"""Queries near their relevant documents."""
 OTHERS = correlated(40, 2)
 
 
 class Encoder:
-    """Texts are row numbers."""
+    """Encoder of texts that are row numbers."""
 
     cacheable = False
 
@@ -73,7 +73,7 @@ def built(method, tmp_path, *, n=N, queries=N_QUERIES, **parameters):
 
 
 def parts_of(index):
-    """Rotation and centroids, and codes by position."""
+    """Return rotation and centroids, and codes by position."""
     inner = faiss.downcast_index(index.faiss.index)
     codes = faiss.vector_to_array(inner.codes).reshape(inner.ntotal, -1)
     return quantiser_of(index.faiss), codes
@@ -174,7 +174,7 @@ def test_jpq_keeps_the_codes_and_rotation_of_opq(tmp_path, warm):
 
 
 def objective(quantiser, codes, queries):
-    """The loss that JPQ trains, over all documents, computed without it."""
+    """Return the loss of JPQ over all documents, computed independently."""
     scores = quantiser.rotated(queries.vectors) @ quantiser.decoded(codes).T
     scores = scores / codebooks.TEMPERATURE
     right = scores[np.arange(len(queries)), [row[0] for row in queries.relevant]]
@@ -206,7 +206,7 @@ def test_a_training_that_only_harms_leaves_the_start(warm, queries):
 def test_without_training_queries_it_is_opq_and_says_so(tmp_path):
     expected = built(ProductQuantisation, tmp_path, rotate=True).search(OTHERS, 20)
     for method in (JPQ, RepCONC):
-        with pytest.warns(RankstoneWarning, match="are those of the warm start, OPQ"):
+        with pytest.warns(RankstoneWarning, match="results are those of OPQ, the initial state"):
             index = built(method, tmp_path, queries=0)
         hits = index.search(OTHERS, 20)
         np.testing.assert_allclose(hits.scores, expected.scores, atol=1e-5)
@@ -219,7 +219,7 @@ def test_all_lists_are_no_lists(tmp_path):
         assert np.allclose(hits.scores, whole.scores, atol=1e-5) == equal
 
 
-def test_balanced_codes_use_centroids_more_alike(tmp_path):
+def test_balanced_codes_use_centroids_more_equally(tmp_path):
     def spread(**more):
         parameters = {"cluster_epochs": 0, "epochs": 0, "batch_documents": N, **more}
         _, codes = parts_of(built(RepCONC, tmp_path, **parameters))

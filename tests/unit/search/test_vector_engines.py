@@ -1,4 +1,4 @@
-"""Engines of others over vectors, against exact search."""
+"""Third-party vector engines against exact search."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def built(adapter, tmp_path, vectors=DOCUMENTS, columns=None, **parameters):
 
 
 def test_recall_of_exact_search_is_measured_for_what_approximates(tmp_path):
-    """Against exact search by numpy; other methods have none."""
+    """Compared with exact search in numpy; exact methods have no recall."""
     runner = load("adapter", "hnsw", "test")(
         members=(Numbered(DOCUMENTS),), m=2, ef_construction=3, ef_search=1
     )
@@ -141,7 +141,7 @@ def test_a_saved_index_answers_alike_and_every_shape_is_kept(adapter, tmp_path, 
 
 
 def columns():
-    """Columns of every kind in which one value in seven is unknown."""
+    """Return columns of every type, with one in seven values unknown."""
     rng = np.random.default_rng(2)
     values = {
         "year": rng.integers(1990, 2020, N).tolist(),
@@ -222,7 +222,7 @@ def test_a_missing_package_is_an_error_with_the_install_line(monkeypatch):
 
 
 class Parts:
-    """A graph in parts, as hnswlib has it: a query's values state how many 64ths it reaches."""
+    """A disconnected graph as in hnswlib: a query's values state how many 64ths it reaches."""
 
     def knn_query(self, queries, k, num_threads):
         if k > (64 * queries[:, 0] / queries[:, 1]).min():
