@@ -269,7 +269,9 @@ def test_files_of_trec(tmp_path: Path, docs: str, topics: str, pack: Packer) -> 
 )
 @pytest.mark.parametrize("closing", ["", "</title>"])
 @pytest.mark.parametrize("follows", ["<desc> Description:\nx\n", "<EN-narr> y\n", ""])
-def test_titles_are_read_in_full(tmp_path: Path, title: str, text: str, closing: str, follows: str) -> None:
+def test_titles_are_read_in_full(
+    tmp_path: Path, title: str, text: str, closing: str, follows: str
+) -> None:
     path = tmp_path / "topics"
     path.write_text(f"<top>\n<num> Number: 1\n<title> {title}{closing}\n{follows}</top>\n")
     assert [query.text for _, query in read_topics(path, set(), None)] == [text]

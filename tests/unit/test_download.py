@@ -54,9 +54,7 @@ def test_a_file_is_fetched_once_with_progress(served: Served, tmp_path: Path) ->
     assert left(target.parent) == ["set.zip"]
 
 
-def test_a_broken_download_is_resumed_by_the_next_call(
-    served: Served, tmp_path: Path
-) -> None:
+def test_a_broken_download_is_resumed_by_the_next_call(served: Served, tmp_path: Path) -> None:
     served.cut_after = HALF
     with pytest.raises(NetworkError) as caught:
         fetch(remote(served), tmp_path / "set.zip", attempts=1)

@@ -41,7 +41,7 @@ def letters_of(made):
 
 
 def test_letters_are_earned_in_a_family_of_264_comparisons(tmp_path):
-    """The smallest p of ten thousand random flips, times 264, was above .05: there were no letters."""
+    """The smallest p of ten thousand random flips, times 264, was above .05: no letters."""
     rng, tasks = np.random.default_rng(0), [f"toy/{n}" for n in range(4)]
     base = rng.uniform(0.3, 0.5, 200)
     stored = [

@@ -260,7 +260,7 @@ def sequence(scorer, query, candidates):
 
 
 def may_attend(one, other, attention):
-    """Return True if tokens of `one` attend to those of `other` (-1: the query), as in the paper."""
+    """Return True if tokens of `one` see those of `other` (-1: the query), as in the paper."""
     if one == -1:
         return other == -1 or attention == "arrow"
     return other in (-1, one)

@@ -163,7 +163,7 @@ class Purse:
 
     def _write(self) -> None:
         if self.ledger is not None:
-            temporary = self.ledger.with_suffix(".new")    # keeps the old file if killed
+            temporary = self.ledger.with_suffix(".new")  # keeps the old file if killed
             temporary.write_text(json.dumps(self.spent.plus(self._reserved)))
             temporary.replace(self.ledger)
 

@@ -131,7 +131,7 @@ class _Rm3:
         self._found = java("io.anserini.search.ScoredDocs")
         self._context = java("io.anserini.rerank.RerankerContext")
         self._arguments = java("io.anserini.search.SearchCollection$Args")()
-        self._arguments.hits = 1    # its own search's hits are not used
+        self._arguments.hits = 1  # its own search's hits are not used
         self._model = java("io.anserini.rerank.lib.Rm3Reranker")(
             analyser, None, CONTENTS, feedback.terms, feedback.documents,
             feedback.original_weight, False, True,

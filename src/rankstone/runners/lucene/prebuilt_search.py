@@ -123,7 +123,7 @@ class PrebuiltIndex(FolderIndex):
             docs, scores = searcher.best(asked, wanted)
             order = np.lexsort((self._ranks[docs], -scores))
             positions, ordered = self._positions[docs[order]], scores[order]
-            first = np.sort(np.unique(positions, return_index=True)[1])    # the first of each
+            first = np.sort(np.unique(positions, return_index=True)[1])  # the first of each
             kept = first[positions[first] >= 0]
             if len(docs) < wanted or (len(kept) >= k and ordered[kept[k - 1]] > ordered[-1]):
                 break

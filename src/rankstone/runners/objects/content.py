@@ -61,7 +61,10 @@ class _Reader:
         if type(value) in SCALARS:
             return canonical_digest([type(value).__name__, repr(value)])
         if id(value) not in self._known:
-            self._known[id(value)] = ("inside itself", value)      # keeps `value`, so the id stays unique
+            self._known[id(value)] = (
+                "inside itself",
+                value,
+            )  # keeps `value`, so the id stays unique
             self._known[id(value)] = (canonical_digest(self._facts(value)), value)
         return self._known[id(value)][0]
 

@@ -259,7 +259,10 @@ def _choose(module: Any, network: Network) -> None:
 def take(module: Any, output: Any) -> None:
     """Set the module's output to a named output of the transformer."""
     text = {**module.modality_config["text"], "method_output_name": output}
-    module.modality_config = {**module.modality_config, "text": text}  # a copy: the original is the library's
+    module.modality_config = {
+        **module.modality_config,
+        "text": text,
+    }  # a copy: the original is the library's
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:

@@ -172,7 +172,9 @@ class Table(ChangingCollection):
         if not hasattr(mine, "connection"):
             mine.set, mine.connection = None, _connect(self._dsn, self.name)
             at_end(self, mine.connection.close)
-            mine.connection.execute("SELECT '[1]'::vector")  # loads pgvector, which checks its settings
+            mine.connection.execute(
+                "SELECT '[1]'::vector"
+            )  # loads pgvector, which checks its settings
             for name, value in self._settings().items():
                 mine.connection.execute(f"SET {name} = {value}")
         return mine.connection
