@@ -58,7 +58,7 @@ def power(
         str | None, typer.Option("--measure", help="Measure [each task's headline].")
     ] = None,
 ) -> None:
-    """Print the differences that are detectable on the queries of a task."""
+    """Print the differences detectable on a task's queries."""
     from rankstone.leaderboards.pages.power import page
     from rankstone.leaderboards.power import Setting
 
