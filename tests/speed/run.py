@@ -26,6 +26,7 @@ def lines_of(path: Path) -> Iterator[str]:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path}: cannot be loaded as a module")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # Ray sends a class by the module that defines it
     spec.loader.exec_module(module)
     yield from module.lines()
 
