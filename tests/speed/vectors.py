@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -39,18 +40,20 @@ def queries(n: int) -> np.ndarray:
 
 
 def ratio_of(
-    one: Callable[[np.ndarray], object],
-    other: Callable[[np.ndarray], object],
-    parts: list[np.ndarray],
+    one: Callable[[Any], object],
+    other: Callable[[Any], object],
+    parts: list[Any],
+    rounds: int = ROUNDS,
 ) -> float:
-    """The time of `one` by that of `other`: the median of interleaved rounds."""
+    """The time of `one` by that of `other`: the median of interleaved rounds, which take turns in
+    who is first."""
     ratios = []
-    for _ in range(ROUNDS + 1):
-        started = time.perf_counter()
-        for part in parts:
-            one(part)
-        between = time.perf_counter()
-        for part in parts:
-            other(part)
-        ratios.append((between - started) / (time.perf_counter() - between))
+    for number in range(rounds + 1):
+        took = {}
+        for side in (one, other) if number % 2 else (other, one):
+            started = time.perf_counter()
+            for part in parts:
+                side(part)
+            took[side] = time.perf_counter() - started
+        ratios.append(took[one] / took[other])
     return statistics.median(ratios[1:])  # the first warms up
