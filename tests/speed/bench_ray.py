@@ -26,7 +26,7 @@ import psutil
 import rankstone
 
 ACTORS = (1, 8, 32, 64)
-SHARDS_EACH = 10
+SHARDS_EACH = 20
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_TOKEN": "bench",
