@@ -15,8 +15,9 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import Popen
@@ -33,6 +34,8 @@ from tests.speed.scale import METHODS, Job, machine, phases, say, scratch, table
 
 PASSAGES = 1_100_000
 FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+ROUNDS = 3
+"""Times that every size is measured, one size after the other; figures are medians."""
 TOLERANCE = 0.1
 SMALL = {"wall_s": 1.0, "cpu_s": 1.0, "peak_rss_bytes": 64 << 20}
 """Deviations below these are no growth: starts of processes, allocators' blocks."""
@@ -68,6 +71,16 @@ def prepared(job: Job) -> dict[str, Any]:
     cpu = used.ru_utime + used.ru_stime
     peak = used.ru_maxrss * 1024
     return {"wall_s": monotonic() - started, "cpu_s": cpu, "peak_rss_bytes": peak}
+
+
+def medians(rounds: Sequence[Figures]) -> Figures:
+    """Return the median of each figure; None where it was not measured."""
+
+    def median(phase: str, quantity: str) -> float | None:
+        values = [figures[phase][quantity] for figures in rounds]
+        return None if None in values else statistics.median(values)
+
+    return {phase: {key: median(phase, key) for key in it} for phase, it in rounds[0].items()}
 
 
 def deviation(sizes: list[int], values: list[float], small: float) -> float:
@@ -134,7 +147,7 @@ def _growth_lines(growth: dict[str, Any]) -> Iterator[str]:
         "The collections are generated passages with the lengths of MS MARCO's passages and words"
         " by Zipf's law; 6,980 queries, depth 1,000."
         f" `make growth PASSAGES={sizes[-1]}` measured {', '.join(f'{n:,}' for n in sizes)}"
-        f" passages on {_machine(growth)}, {growth['date']}.\n"
+        f" passages on {_machine(growth)}, {growth['date']}.{_rounds(growth)}\n"
     )
     yield (
         "*Off the line* is the largest relative deviation of any size from the straight line (with"
@@ -145,6 +158,11 @@ def _growth_lines(growth: dict[str, Any]) -> Iterator[str]:
     )
     yield "![Seconds and peak memory of the longer phases by the number of passages](growth.svg)\n"
     yield from _phase_lines(series)
+
+
+def _rounds(growth: dict[str, Any]) -> str:
+    n = growth.get("rounds", 1)
+    return f" Figures are medians of {n} rounds." if n > 1 else ""
 
 
 def _phase_lines(series: dict[int, Figures]) -> Iterator[str]:
@@ -206,14 +224,15 @@ def main(arguments: list[str]) -> int:
     if options.page:
         write_page()
         return 0
-    series = dict[int, Figures]()
-    for fraction in FRACTIONS:
-        n = int(options.passages * fraction)
+    sizes = [int(options.passages * fraction) for fraction in FRACTIONS]
+    found = dict[int, list[Figures]]({n: [] for n in sizes})
+    for n in sizes * ROUNDS:
         started = monotonic()
-        series[n] = measured(n)
+        found[n].append(measured(n))
         say(f"{n:,} passages measured in {monotonic() - started:.0f} s")
+    series = {n: medians(rounds) for n, rounds in found.items()}
     date = datetime.now(UTC).date().isoformat()
-    growth = {"machine": machine(), "date": date, "series": series}
+    growth = {"machine": machine(), "date": date, "rounds": ROUNDS, "series": series}
     (DOCS / "growth.json").write_text(json.dumps(growth, indent=1) + "\n")
     write_page()
     missed = [it for it in deviations(series) if it[1] != "wall_s" and it[2] > TOLERANCE]

@@ -114,7 +114,7 @@ def test_other_synthetic_queries_are_other_data(root: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_documents_are_learnt_by_heart(root: Path) -> None:
-    spec = dsi(root, steps=300, batch=32, options={"network": {**TINY, "d_model": 32},
+    spec = dsi(root, steps=600, batch=32, options={"network": {**TINY, "d_model": 32},
                                                    "inputs": INPUTS})  # fmt: skip
     runner: Any = build_runner(recipe_run(root, spec, to="heart").trained())
     texts = opened(root).corpus.take(np.arange(64))
