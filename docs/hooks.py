@@ -23,8 +23,8 @@ from pydantic_core import PydanticUndefined
 
 import rankstone
 from rankstone import registry
-from rankstone.leaderboards.boards import TableSpec
-from rankstone.leaderboards.gate_rules import CostRule, GateRules, LoadRule, QualityRule
+from rankstone.leaderboards.board_spec import TableSpec
+from rankstone.leaderboards.gates.rules import CostRule, GateRules, LoadRule, QualityRule
 from rankstone.leaderboards.papers.claims import ClaimSpec
 from rankstone.leaderboards.papers.tables import PaperSpec, RowSpec
 from rankstone.runners.protocols import Context, Index, Runner, Scorer

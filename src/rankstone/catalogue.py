@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rankstone.benchmarks.prepared import Copy
     from rankstone.benchmarks.stats import Statistics
     from rankstone.encodings.inventory import Entry as Encoding
-    from rankstone.leaderboards.boards import TableSpec
+    from rankstone.leaderboards.board_spec import TableSpec
     from rankstone.leaderboards.papers.published import Published
     from rankstone.results.record import RunRecord
     from rankstone.runners.protocols import Hits
@@ -186,7 +186,7 @@ class Catalogue:
 
         Raises: DefinitionError, if the board is not defined.
         """
-        from rankstone.leaderboards.boards import TableSpec
+        from rankstone.leaderboards.board_spec import TableSpec
 
         definitions = self.definitions
         [spec] = chosen(definitions.load(TableSpec, "leaderboards"), [name], "Leaderboard")

@@ -6,7 +6,6 @@ Runners are built as in `run`; no model or data is loaded, and nothing is downlo
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import re
@@ -25,6 +24,7 @@ from rich.text import Text
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.errors import RankstoneError
+from rankstone.files import existing, gib
 from rankstone.profiling import machine
 from rankstone.profiling.memory import available
 from rankstone.runners.outlook import Kind, Outlook, finder, outlook
@@ -114,14 +114,14 @@ def findings(workspace: Workspace, sources: Sources) -> list[Finding]:
 def _system(sources: Sources) -> Iterator[Finding]:
     cores = machine.affinity() or range(os.cpu_count() or 1)
     total = psutil.virtual_memory().total
-    free = shutil.disk_usage(_existing(sources.cache)).free
+    free = shutil.disk_usage(existing(sources.cache)).free
     facts = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()}",
         "processor": f"{machine.cpu_name()}, {len(cores)} of {os.cpu_count()} cores usable",
-        "memory": f"{_gib(total)} GiB, {_gib(available())} GiB free",
+        "memory": f"{gib(total)}, {gib(available())} free",
         "machine": f"{machine.fingerprint()} (speed is compared where this is equal)",
-        "cache": f"{sources.cache}, {_gib(free)} GiB free (--cache, RANKSTONE_CACHE)",
+        "cache": f"{sources.cache}, {gib(free)} free (--cache, RANKSTONE_CACHE)",
     }
     for name, detail in facts.items():
         yield Finding(section="System", name=name, state="ok", detail=detail)
@@ -245,13 +245,3 @@ def _families(tasks: Mapping[str, TaskSpec], sources: Sources) -> Iterator[Findi
         detail = ", ".join(known + other)
         state: State = "ok" if ready else "absent"
         yield Finding(section="Benchmarks", name=family, state=state, detail=detail)
-
-
-def _existing(folder: Path) -> Path:
-    """Return the folder, or its nearest existing parent."""
-    folder = folder.expanduser().absolute()
-    return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def _gib(size: int) -> str:
-    return f"{size / machine.GIB:,.1f}"

@@ -1,9 +1,10 @@
-"""Atomic files and folders, their digests and locks, and the cache root."""
+"""Atomic files and folders, their digests, locks and paths."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import secrets
 import shutil
@@ -23,12 +24,30 @@ TEMPORARY = ".tmp"
 ABANDONED_S = 24 * 3600.0
 """Age from which a temporary folder without a lock is considered abandoned."""
 _CHUNK = 1 << 20
+MIB, GIB = 2**20, 2**30
+
+
+def gib(size: float) -> str:
+    """Return bytes as text: `1,234.5 GiB`."""
+    return f"{size / GIB:,.1f} GiB"
 
 
 def cache_root(folder: PathLike | None = None) -> Path:
     """Return `folder`, else `RANKSTONE_CACHE`, else `rankstone` in the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rankstone"
     return Path(folder or os.environ.get("RANKSTONE_CACHE") or default).expanduser().resolve()
+
+
+def existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def package_folder(name: str) -> Path | None:
+    """Return the folder of an installed package, which is not imported; None if there is none."""
+    spec = importlib.util.find_spec(name)
+    folders = spec.submodule_search_locations if spec else None
+    return Path(next(iter(folders))) if folders else None
 
 
 def sha256_of(path: Path) -> str:

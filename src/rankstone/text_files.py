@@ -1,6 +1,7 @@
 """User-provided text files: compression, byte-order marks, comments, columns and ids.
 
-All readers of run files, judgements, topics and collections follow these rules.
+All readers of run files, judgements, topics and collections follow these rules. `Strings` are texts
+that are read by position.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import io
 import lzma
 import re
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 from urllib.parse import quote
 
 from rankstone.errors import DataError, RankstoneError
@@ -44,6 +46,22 @@ _HEAD = 16
 # C programs separate columns only at ASCII white space.
 _COLUMN = re.compile(r"[^ \t\n\r\x0b\x0c]+")
 _SPACE = re.compile(r"[\s\ufeff]")
+
+
+class Strings(Sequence[str]):
+    """Strings that are read on access."""
+
+    @abstractmethod
+    def read(self, rows: range) -> list[str]:
+        """Return the strings of these rows."""
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        rows = range(len(self))[index]
+        return self.read(rows) if isinstance(rows, range) else self.read(range(rows, rows + 1))[0]
 
 
 def opened(path: Path, error: Callable[[str], RankstoneError] = DataError) -> io.BufferedReader:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rankstone.leaderboards.compare import Comparison
     from rankstone.leaderboards.gate import Judgement
-    from rankstone.leaderboards.gate_rules import GateRules
+    from rankstone.leaderboards.gates.rules import GateRules
     from rankstone.leaderboards.power import Power
     from rankstone.leaderboards.shown import Leaderboard, ShownList, ShownPage
     from rankstone.records import Records
@@ -109,7 +109,8 @@ class Views(StoredRecords):
 
         Raises: RankstoneError, if a name is not defined or records cannot be read.
         """
-        from rankstone.leaderboards.boards import board, restated, stated
+        from rankstone.leaderboards.board_spec import restated, stated
+        from rankstone.leaderboards.boards import board
         from rankstone.leaderboards.labels import base_name
         from rankstone.leaderboards.pages.board import apart, page
         from rankstone.leaderboards.shown import shown_page
@@ -249,7 +250,7 @@ class Views(StoredRecords):
         Raises: RankstoneError, if a side or a rule is absent.
         """
         from rankstone.leaderboards.gate import judge_stored
-        from rankstone.leaderboards.gate_rules import rules_of
+        from rankstone.leaderboards.gates.rules import rules_of
         from rankstone.leaderboards.pages.gate import page
         from rankstone.leaderboards.shown import ShownList
 

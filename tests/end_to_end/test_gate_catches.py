@@ -15,7 +15,7 @@ import rankstone
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.execution import ab_comparison
-from rankstone.leaderboards.gate_rules import CostRule, GateRules
+from rankstone.leaderboards.gates.rules import CostRule, GateRules
 from rankstone.results.side_files import side_file
 from rankstone.results.store import ResultStore
 from rankstone.results.trec_run import read_run, write_run

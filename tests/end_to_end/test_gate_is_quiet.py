@@ -19,7 +19,7 @@ from rankstone.benchmarks.store import open_dataset
 from rankstone.evaluation.evaluate import evaluate
 from rankstone.files import sha256_of
 from rankstone.leaderboards.gate import Judgement, judge, judge_ratio
-from rankstone.leaderboards.gate_rules import CostRule, GateRules
+from rankstone.leaderboards.gates.rules import CostRule, GateRules
 from rankstone.profiling.latency import summarise
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import Files, RunRecord

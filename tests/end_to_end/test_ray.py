@@ -351,7 +351,7 @@ def test_a_need_that_no_node_meets_is_an_error_and_one_that_comes_is_waited_for(
 
     with pytest.raises(KeyboardInterrupt):
         nodes._waited(too_much, progress)
-    assert asked[0].startswith("wait for a node with 1 CPUs, 1048576.0 GiB")
+    assert asked[0].startswith("wait for a node with 1 CPUs, 1,048,576.0 GiB")
 
 
 def test_errors_of_ray_state_a_remedy() -> None:

@@ -21,7 +21,7 @@ from rankstone.errors import DataError, DefinitionError, RankstoneError, Results
 from rankstone.evaluation.conventions.tools import TOOLS
 from rankstone.evaluation.evaluate import evaluate
 from rankstone.profiling.latency import summarise
-from rankstone.results.per_query import write_latency, write_per_query
+from rankstone.results.per_query import RawLoad, write_latency, write_load, write_per_query
 from rankstone.results.record import Policy, Profile, RunRecord, TaskInfo
 from rankstone.results.serialise import from_json, to_json
 from rankstone.results.side_files import side_file
@@ -388,6 +388,21 @@ def test_latencies_and_removed_measures_are_verified(place: Path) -> None:
     fewer = {name: measure for name, measure in good.measures.items() if name != "AP"}
     store.path(good).write_text(to_json(good.model_copy(update={"measures": fewer})))
     assert "per_query: AP is stored, but is not a measure" in call(place, "verify").stdout
+
+
+def test_later_measures_leave_other_files_as_they_are(place: Path) -> None:
+    record, store = score(place, "--on", "letters"), ResultStore(place / "results")
+    files = {k: side_file(record, store.path(record), k) for k in ("run", "per_query")}
+    write_latency(place / "latency", np.ones(3), np.ones(3))
+    write_load(place / "load", RawLoad.of([0], *np.zeros((3, 1)), [0]))
+    staged = Staged(**files, latency=place / "latency", load=place / "load")
+    stored = store.write(record, staged)
+    assert call(place, "leaderboard", "--measures", "P@1").exit_code == 0
+    [more] = records(place)
+    assert "P@1" in more.measures
+    kept = ("run", "latency", "load")
+    assert [more.files[k] for k in kept] == [stored.files[k] for k in kept]
+    assert all(side_file(more, store.path(more), k) for k in kept)
 
 
 def test_a_record_without_digest_says_so(place: Path) -> None:

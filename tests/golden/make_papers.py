@@ -86,7 +86,8 @@ def main(facts: Path) -> None:
         takers = [table.name for table in tables if table.takes(fact) and not table.again]
         if len(takers) != 1:
             sys.exit(f"{takers or 'no table'}: {fact}")
-    for old in place.papers.glob("*.toml"):
+    papers = place.root / "leaderboards" / "papers"
+    for old in papers.glob("*.toml"):
         old.unlink()
     for table in tables:
         text = toml(
@@ -96,7 +97,7 @@ def main(facts: Path) -> None:
             known,
             place,
         )
-        (place.papers / f"{table.name}.toml").write_text(text, encoding="utf-8", newline="\n")
+        (papers / f"{table.name}.toml").write_text(text, encoding="utf-8", newline="\n")
 
 
 def concerns(fact: dict[str, str]) -> bool:

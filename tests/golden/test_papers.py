@@ -16,7 +16,7 @@ from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 
 PLACE = Workspace.find(ROOT)
-PAPERS = load_folder(PaperSpec, PLACE.papers)
+PAPERS = load_folder(PaperSpec, PLACE.root / "leaderboards" / "papers")
 PAGE = ROOT / "leaderboards" / "papers.md"
 KINDS = tomllib.loads((ROOT / "tests" / "golden" / "papers.toml").read_text(encoding="utf-8"))
 

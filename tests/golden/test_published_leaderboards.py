@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rankstone import board
-from rankstone.leaderboards.boards import TableSpec
+from rankstone.leaderboards.board_spec import TableSpec
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages import leaderboard as leaderboard_page
 from rankstone.results.store import ResultStore

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 import rankstone
 from rankstone.cli.app import app
 from rankstone.errors import DefinitionError, ResultsError
-from rankstone.leaderboards.boards import Board, TableSpec, board
+from rankstone.leaderboards.board_spec import TableSpec
+from rankstone.leaderboards.boards import Board, board
 from rankstone.leaderboards.document import Cell
 from rankstone.leaderboards.formats.render import FORMATS, render
 from rankstone.leaderboards.pages.board import page

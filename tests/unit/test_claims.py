@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,7 +67,7 @@ def stored(
         timed = summarise(latency, 0 * latency, warmup=0, threads=2, k=10)
         profile = made.profile.model_copy(update={"latency": timed})
         made = made.model_copy(update={"profile": profile})
-        staged = replace(staged, latency=folder / "ms")
+        staged["latency"] = folder / "ms"
     record = store.write(made, staged)
     return {(method, task): (record, store.path(record))}
 
@@ -488,7 +487,7 @@ def test_every_kind_is_described():
 
 def test_the_claims_of_this_repository_name_what_is_defined():
     place = Workspace.find(ROOT)
-    for claim in load_folder(ClaimSpec, place.claims).values():
+    for claim in load_folder(ClaimSpec, place.root / "leaderboards" / "claims").values():
         for method, task in claim.cells():
             assert method.startswith("runs/") or method in place.method_names(), claim.name
             assert task.partition("@fold")[0] in place.tasks, claim.name

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rankstone.leaderboards.papers.checks import Relevant
 from rankstone.leaderboards.papers.claims import CheckSpec, ClaimSpec, evaluate_claim
+from rankstone.leaderboards.papers.stored_cells import Relevant
 from rankstone.profiling.latency import summarise
 from rankstone.results.per_query import write_latency, write_per_query
 from rankstone.results.record import RunRecord

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from rankstone.leaderboards.boards import TableSpec, board
+from rankstone.leaderboards.board_spec import TableSpec
+from rankstone.leaderboards.boards import board
 from rankstone.leaderboards.curves.curves import Curves, of_grids, of_load
 from rankstone.leaderboards.curves.equal_recall import at_equal_recall
 from rankstone.leaderboards.formats.render import render

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from rankstone.leaderboards.boards import TableSpec, board
+from rankstone.leaderboards.board_spec import TableSpec
+from rankstone.leaderboards.boards import board
 from rankstone.leaderboards.compare import differences
 from rankstone.leaderboards.costs import (
     BY_NAME,

@@ -302,6 +302,7 @@ def test_a_cell_that_does_not_fit_is_refused_unless_forced(
     assert forced.forecast == refused.forecast
     asked = list[Forecast]()  # of a cluster, which has the memory to find
     elsewhere = SimpleNamespace(
+        refuse_device=lambda device: None,
         opened=contextlib.nullcontext,
         each=lambda cells, reporter: [cell(reporter) for cell in cells],
         kinds=lambda: [sweeps.Machine.this()],

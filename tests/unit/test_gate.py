@@ -16,7 +16,7 @@ from rankstone.errors import DefinitionError, ResultsError
 from rankstone.evaluation.family import Member, drops
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.gate import judge, judge_ratio
-from rankstone.leaderboards.gate_rules import CostRule, GateRules, QualityRule
+from rankstone.leaderboards.gates.rules import CostRule, GateRules, QualityRule
 from rankstone.leaderboards.pages.gate import page
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import RANKS, Latency, Percentiles

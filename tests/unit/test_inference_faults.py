@@ -13,7 +13,7 @@ from rankstone.evaluation.significance import ratio
 from rankstone.execution.ab_comparison import looks
 from rankstone.leaderboards.boards import board
 from rankstone.leaderboards.gate import judge, judge_ratio
-from rankstone.leaderboards.gate_rules import AB_LEVEL, CostRule, GateRules, QualityRule
+from rankstone.leaderboards.gates.rules import AB_LEVEL, CostRule, GateRules, QualityRule
 from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from tests.records import make_record

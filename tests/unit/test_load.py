@@ -23,7 +23,7 @@ from rankstone.execution.load.highest_rate import rates_to_try
 from rankstone.execution.load.measured import LoadRun
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.gate import judge
-from rankstone.leaderboards.gate_rules import GateRules, LoadRule
+from rankstone.leaderboards.gates.rules import GateRules, LoadRule
 from rankstone.leaderboards.loads.page import page
 from rankstone.profiling.load import latencies_s, queue_depths, summarise_load, trial
 from rankstone.results.per_query import (

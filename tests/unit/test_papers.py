@@ -299,6 +299,25 @@ def test_a_table_is_run_and_its_page_written(place):
     ]  # fmt: skip
 
 
+def test_cells_that_need_an_extra_are_not_run_and_the_others_are(place, monkeypatch):
+    released = (
+        (place / "runners" / "a" / "never.toml")
+        .read_text()
+        .replace('weights = "unavailable"\n', "")
+    )
+    (place / "runners" / "a" / "dense.toml").write_text(released)
+    table(place, "t", ("a/bm25", "letters", 1.0), ("a/dense", "letters", 0.5))
+    monkeypatch.setattr("rankstone.errors.installed", lambda *libraries: False)
+    found = reproduce(place, "t", "--format", "csv")
+    assert found.exit_code == 0, found.output
+    cells = pd.read_csv(io.StringIO(found.stdout))
+    assert list(cells["verdict"]) == ["within", "not run"]
+    line = "needs the extra 'dense'. Install: pip install 'rankstone[dense]'"
+    assert cells["reason"][1] == f"Method 'a/dense' {line}"
+    stored = reproduce(place, "t", "--missing", "skip", "--format", "csv")
+    assert "not measured (rankstone run a/dense" in stored.stdout
+
+
 def test_nothing_runs_where_it_is_not_asked_for(place):
     table(place, "t", ("a/bm25", "letters", 1.0), ("a/never", "letters", 0.5),
           ("a/bm25", "gone", 0.5))  # fmt: skip

@@ -82,10 +82,10 @@ def test_a_method_that_cannot_be_compared_stops_no_report(results, tmp_path):
     path = ResultStore(results).path(stored).with_name(stored.files.per_query)
     path.write_bytes(path.read_bytes()[:-1])
     text = render(rankstone.report(baseline="bm25", results=results), "markdown")
-    assert "Not compared: dense/imported on stdlib/functions: a paired test needs values" in text
+    assert "Not compared: dense/imported on stdlib/functions: no values per query" in text
     assert "Not compared: per\\_query: " in text or "Not compared: per_query: " in text
     assert "dense/all-minilm-l6-v2" in text
-    with pytest.raises(ResultsError, match="dense/imported on stdlib/functions: a paired test"):
+    with pytest.raises(ResultsError, match="dense/imported on stdlib/functions: no values"):
         rankstone.report(baseline="dense/imported", results=results)
 
 

@@ -83,7 +83,7 @@ def test_a_changed_definition_and_library_are_stated(history: Path) -> None:
     page = trend_page(site, trend)
     assert "the definition of the method changed" in page
     assert "to 99.0" in page
-    assert "a paired test needs values per query" in page
+    assert "no values per query beside" in page
 
 
 def test_folders_of_records_are_found_and_listed(history: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ import rankstone
 from rankstone.benchmarks.dataset import Judgements, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.execution.training import seen, taught_by_split, trained_on
-from rankstone.leaderboards.boards import TableSpec, board
+from rankstone.leaderboards.board_spec import TableSpec
+from rankstone.leaderboards.boards import board
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages import board as board_page
 from rankstone.leaderboards.pages import leaderboard as leaderboard_page

@@ -219,7 +219,7 @@ def test_models_of_mtebs_registry(models: Path, monkeypatch: pytest.MonkeyPatch)
     from rankstone.runners.models import LocatedModel
     from rankstone.runners.unwritten import forms
 
-    monkeypatch.setattr(forms.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DefinitionError, match="pip install mteb"):
         PLACE.methods("mteb:org/name")
     monkeypatch.undo()

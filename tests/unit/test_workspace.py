@@ -8,7 +8,7 @@ import pytest
 
 from rankstone import Session
 from rankstone.errors import DefinitionError
-from rankstone.leaderboards.boards import TableSpec
+from rankstone.leaderboards.board_spec import TableSpec
 from rankstone.workspace import Workspace, packaged_definitions
 from tests.conftest import ROOT
 

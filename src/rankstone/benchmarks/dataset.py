@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol, overload
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from rankstone.files import PathLike, cache_root
 from rankstone.predicates import Where
 from rankstone.progress import Progress, silent
 from rankstone.specs import TaskSpec
+from rankstone.text_files import Strings
 
 BLOCK = 1024
 """Maximum number of documents that `walk` reads at once."""
@@ -184,7 +185,7 @@ def walk(corpus: Corpus) -> Iterator[list[str]]:
         size = max(1, min(BLOCK, 2 * size, BLOCK_CHARS // mean))
 
 
-class CorpusTexts(Sequence[str]):
+class CorpusTexts(Strings):
     """The texts of a corpus as a sequence, read on access: `Context.texts`."""
 
     def __init__(self, corpus: Corpus) -> None:
@@ -193,18 +194,10 @@ class CorpusTexts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._corpus)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step == 1:
-                return self._corpus.texts(start, max(start, stop))
-            return self._corpus.take(np.arange(start, stop, step, dtype=np.int64))
-        position = range(len(self))[index]
-        return self._corpus.texts(position, position + 1)[0]
+    def read(self, rows: range) -> list[str]:
+        if rows.step == 1:
+            return self._corpus.texts(rows.start, max(rows.start, rows.stop))
+        return self._corpus.take(np.arange(rows.start, rows.stop, rows.step, dtype=np.int64))
 
     def __iter__(self) -> Iterator[str]:
         for block in walk(self._corpus):

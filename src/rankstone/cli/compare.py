@@ -11,6 +11,11 @@ from rankstone.cli.options import Output, command
 if TYPE_CHECKING:
     from rankstone import Session
 
+TasksOption = Annotated[list[str] | None, typer.Option("--on", help="Tasks [all that have both].")]
+MeasureOption = Annotated[
+    str | None, typer.Option("--measure", help="Measure [each task's headline].")
+]
+
 
 @command("results", "workspace")
 def compare(
@@ -18,12 +23,8 @@ def compare(
     out: Output,
     baseline: Annotated[str, typer.Argument(help="Baseline of the comparisons.")],
     others: Annotated[list[str], typer.Argument(help="Methods to compare with the baseline.")],
-    on: Annotated[
-        list[str] | None, typer.Option("--on", help="Tasks [all that have both].")
-    ] = None,
-    measure: Annotated[
-        str | None, typer.Option("--measure", help="Measure [each task's headline].")
-    ] = None,
+    on: TasksOption = None,
+    measure: MeasureOption = None,
 ) -> None:
     """Compare methods by query.
 
@@ -43,9 +44,7 @@ def power(
     other: Annotated[
         str, typer.Argument(help="Second method; the two should differ as much as those compared.")
     ],
-    on: Annotated[
-        list[str] | None, typer.Option("--on", help="Tasks [all that have both].")
-    ] = None,
+    on: TasksOption = None,
     difference: Annotated[
         list[float] | None,
         typer.Option("--difference", help="Difference to detect; repeatable [.01]."),
@@ -54,9 +53,7 @@ def power(
         int, typer.Option("--comparisons", min=1, help="Number of comparisons made together.")
     ] = 1,
     level: Annotated[float, typer.Option("--level", help="Family-wise significance level.")] = 0.05,
-    measure: Annotated[
-        str | None, typer.Option("--measure", help="Measure [each task's headline].")
-    ] = None,
+    measure: MeasureOption = None,
 ) -> None:
     """Print the differences detectable on a task's queries."""
     from rankstone.leaderboards.pages.power import page

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rankstone.cli.options import Filters, Output, command, echo
+from rankstone.cli.options import (
+    MEASURES,
+    Filters,
+    Options,
+    Output,
+    argument,
+    command,
+    echo,
+    option,
+)
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -19,69 +28,52 @@ Rules = StrEnum(
 )
 
 
-@command("results", "data", "cache", "workspace")
+BOARD: Options = {
+    "table": argument(
+        str | None, "Leaderboard defined in leaderboards/ [all records, by task].", None
+    ),
+    "suite": option(str | None, "Print means over this suite."),
+    "zero_shot": option(
+        bool, "Leave out methods trained on a task's training split.", "--zero-shot", default=False
+    ),
+    "measures": MEASURES,
+    "columns": option(
+        list[str] | None,
+        "One table, methods by tasks: measures, mean, costs such as 'p95 latency', index.",
+    ),
+    "sort": option(str | None, "Order of TABLE or --columns: a column, or method [mean]."),
+    "intervals": option(bool | None, "Intervals of measures in TABLE or --columns."),
+    "significance": option(
+        bool | None, "Paired tests of all methods, as letters in TABLE or --columns."
+    ),
+    "title": option(str | None, "Title of TABLE or --columns."),
+    "top": option(int | None, "Show only the first N methods.", min=1),
+    "plot": option(
+        str | None, "Plot one task against a cost: -o FILE.svg or FILE.pdf.", metavar="COST"
+    ),
+}
+
+
+@command("results", "data", "cache", "workspace", options=BOARD)
 def leaderboard(
     here: Session,
     out: Output,
     filters: Filters,
-    table: Annotated[
-        str | None,
-        typer.Argument(help="Leaderboard defined in leaderboards/ [all records, by task]."),
-    ] = None,
-    suite: Annotated[
-        str | None, typer.Option("--suite", help="Print means over this suite.")
-    ] = None,
-    zero_shot: Annotated[
-        bool,
-        typer.Option("--zero-shot", help="Leave out methods trained on a task's training split."),
-    ] = False,
-    measures: Annotated[
-        list[str] | None,
-        typer.Option("--measures", help="Further measures, computed from the stored runs."),
-    ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--columns",
-            help="One table, methods by tasks: measures, mean, costs such as 'p95 latency', index.",
-        ),
-    ] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option("--sort", help="Order of TABLE or --columns: a column, or method [mean]."),
-    ] = None,
-    intervals: Annotated[
-        bool | None,
-        typer.Option(
-            "--intervals/--no-intervals", help="Intervals of measures in TABLE or --columns."
-        ),
-    ] = None,
-    significance: Annotated[
-        bool | None,
-        typer.Option(
-            "--significance/--no-significance",
-            help="Paired tests of all methods, as letters in TABLE or --columns.",
-        ),
-    ] = None,
-    title: Annotated[
-        str | None, typer.Option("--title", help="Title of TABLE or --columns.")
-    ] = None,
-    top: Annotated[
-        int | None,
-        typer.Option("--top", min=1, help="Show only the first N methods."),
-    ] = None,
-    plot: Annotated[
-        str | None,
-        typer.Option(
-            "--plot", metavar="COST", help="Plot one task against a cost: -o FILE.svg or FILE.pdf."
-        ),
-    ] = None,
+    *,
+    table: str | None,
+    suite: str | None,
+    zero_shot: bool,
+    measures: list[str] | None,
+    columns: list[str] | None,
+    top: int | None,
+    plot: str | None,
+    **drawn: Any,
 ) -> None:
     """Print quality and costs of stored records.
 
     The tables are by task, one table of chosen columns, or a board defined in leaderboards/.
     """
-    from rankstone.leaderboards.boards import measures_among
+    from rankstone.leaderboards.board_spec import measures_among
     from rankstone.leaderboards.costs import named_cost
     from rankstone.leaderboards.pages import suite as means
     from rankstone.leaderboards.pages.plots import page as picture
@@ -96,8 +88,7 @@ def leaderboard(
     if columns or table is not None:
         made = here.board(
             table, measures=(measures or ()) if columns else (), columns=columns or (),
-            title=title, sort=sort, intervals=intervals, significance=significance, top=top,
-            zero_shot=zero_shot, **filters,
+            top=top, zero_shot=zero_shot, **drawn, **filters,
         )  # fmt: skip
         out.draw(made, "leaderboard")
     elif plot is not None:

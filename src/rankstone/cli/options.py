@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args, get_type_hints
 
 import typer
 from typer.models import ArgumentInfo
@@ -21,24 +22,6 @@ if TYPE_CHECKING:
 
     from rankstone import RunRecord
     from rankstone.leaderboards.document import Page
-
-FOLDERS = {
-    "results": typer.Option(
-        "--results", help="Folder of the records [results/ of the workspace]."
-    ),
-    "data": typer.Option(
-        "--data", envvar="RANKSTONE_DATA", help="Folder of collections in BEIR layout."
-    ),
-    "cache": typer.Option(
-        "--cache", envvar="RANKSTONE_CACHE",
-        help="Prepared corpora and encodings [the user's cache folder].",
-    ),
-    "workspace": typer.Option(
-        "--workspace", help="Folder with your definitions [nearest ancestor that has some]."
-    ),
-}  # fmt: skip
-"""Options for the folders of a session."""
-
 
 Format = StrEnum(
     "Format",
@@ -55,25 +38,6 @@ FormatOption = Annotated[
     Format | None,
     typer.Option("--format", help="Output format [terminal; for a FILE, by its suffix]."),
 ]
-FILTERS = {
-    "methods": Annotated[
-        list[str] | None,
-        typer.Option("--methods", help="Only these: names, or patterns such as 'dense/*'."),
-    ],
-    "on": Annotated[
-        list[str] | None,
-        typer.Option("--on", help="Only these tasks, suites, or patterns such as 'beir/*'."),
-    ],
-    "family": Annotated[
-        list[str] | None, typer.Option("--family", help="Only methods of these families.")
-    ],
-    "machine": Annotated[
-        list[str] | None, typer.Option("--machine", help="Only records of these machines.")
-    ],
-}
-"""Options that select stored records."""
-Filters = dict[str, Any]
-"""Values of the options `FILTERS`."""
 TaskNameOption = Annotated[
     str | None,
     typer.Option("--as", metavar="NAME", help="Name for the only task without a definition."),
@@ -84,13 +48,56 @@ METAVARS: dict[object, str] = {
     Path: "PATH", int: "N", float: "NUMBER", str: "TEXT",
 }  # fmt: skip
 """Parameter name, or its type -> metavar in the help."""
-PAGES: dict[str, Any] = {
-    "form": FormatOption,
-    "output": Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write to this file."),
-    ],
-    "as_json": Annotated[bool, typer.Option("--json", help="The same as --format json.")],
+KEYWORD, REQUIRED = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty
+Options = Mapping[str, inspect.Parameter]
+"""Options and arguments of a command, by name."""
+Filters = dict[str, Any]
+"""Values of `FILTERS`."""
+
+
+def parameter(annotation: Any, default: object = None) -> inspect.Parameter:
+    """Return a parameter for a table of options, where its key is its name."""
+    return inspect.Parameter("_", KEYWORD, annotation=annotation, default=default)
+
+
+def option(
+    kind: Any, help: str, *flags: str, default: object = None, **settings: Any
+) -> inspect.Parameter:
+    """Return an option, whose flag is by default its name."""
+    annotated = cast("Any", Annotated)[kind, typer.Option(*flags, help=help, **settings)]
+    return parameter(annotated, default)
+
+
+def argument(kind: Any, help: str, default: object = REQUIRED) -> inspect.Parameter:
+    return parameter(cast("Any", Annotated)[kind, typer.Argument(help=help)], default)
+
+
+FOLDERS: Options = {
+    "results": option(Path | None, "Folder of the records [results/ of the workspace]."),
+    "data": option(
+        Path | None, "Folder of collections in BEIR layout.", envvar="RANKSTONE_DATA"
+    ),
+    "cache": option(
+        Path | None, "Prepared corpora and encodings [the user's cache folder].",
+        envvar="RANKSTONE_CACHE",
+    ),
+    "workspace": option(
+        Path | None, "Folder with your definitions [nearest ancestor that has some]."
+    ),
+}  # fmt: skip
+"""Options for the folders of a session."""
+FILTERS: Options = {
+    "methods": option(list[str] | None, "Only these: names, or patterns such as 'dense/*'."),
+    "on": option(list[str] | None, "Only these tasks, suites, or patterns such as 'beir/*'."),
+    "family": option(list[str] | None, "Only methods of these families."),
+    "machine": option(list[str] | None, "Only records of these machines."),
+}
+"""Options that select stored records."""
+MEASURES = option(list[str] | None, "Further measures, computed from the stored runs.")
+PAGES: Options = {
+    "form": parameter(FormatOption),
+    "output": option(Path | None, "Write to this file.", "--output", "-o", metavar="FILE"),
+    "as_json": option(bool, "The same as --format json.", "--json", default=False),
 }
 """Options of commands that output a page."""
 
@@ -114,26 +121,21 @@ def _leaves(kind: Any) -> list[Any]:
 
 
 def command(
-    *folders: str,
-    default: Format = Format.terminal,
-    cells: Callable[..., Any] | None = None,
+    *folders: str, default: Format = Format.terminal, options: Options = MappingProxyType({})
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Turn a function into a command; its parameter `here` is the session of the options `folders`.
 
     A parameter `out` is replaced by the options for format and file, with the format `default`. A
     parameter `filters` is replaced by the options in `FILTERS` that the function does not have
-    itself. A parameter `cells` is replaced by the parameters of the function `cells`, and receives
-    its return value.
+    itself. The function receives the values of `options` by name; they precede its own parameters.
     """
 
     def made(function: Callable[..., None]) -> Callable[..., None]:
         # `Session` is imported when the command runs, because the import would delay the help.
         hints = get_type_hints(function, localns={"Session": object}, include_extras=True)
         own = inspect.signature(function).parameters
-        options = {name: Annotated[Path | None, FOLDERS[name]] for name in folders}
         pages = {name: one for name, one in PAGES.items() if "out" in own and name not in own}
         filters = {n: one for n, one in FILTERS.items() if "filters" in own and n not in own}
-        of_cells = _parameters(cells)
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
@@ -149,38 +151,27 @@ def command(
             try:
                 from rankstone.session import Session
 
-                if cells is not None:
-                    given["cells"] = cells(**{name: given.pop(name) for name in of_cells})
                 function(here=Session(**named, command=line), **given)
             except KeyboardInterrupt:
                 echo("Interrupted.", err=True)
                 raise typer.Exit(130) from None
 
-        replaced = {"here", "out", "filters", "cells"}
-        parameters = [
-            *of_cells.values(),
-            *(own[n].replace(annotation=hints[n]) for n in own if n not in replaced),
-            *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=one,
-                                default=False if name == "as_json" else None)
-              for name, one in {**filters, **options, **pages}.items()),
-        ]  # fmt: skip
+        replaced = {"here", "out", "filters", *options}
+        stated = {
+            name: one.replace(annotation=hints[name])
+            for name, one in own.items()
+            if name not in replaced and one.kind is not one.VAR_KEYWORD
+        }
+        folder = {name: FOLDERS[name] for name in folders}
         named = [
-            one.replace(annotation=_with_metavar(one.name, one.annotation)) for one in parameters
+            one.replace(name=name, kind=KEYWORD, annotation=_with_metavar(name, one.annotation))
+            for name, one in {**options, **stated, **filters, **folder, **pages}.items()
         ]
         run.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
         run.__annotations__ = {}
         return run
 
     return made
-
-
-def _parameters(function: Callable[..., Any] | None) -> dict[str, inspect.Parameter]:
-    """Return the parameters of `function`, with their annotations."""
-    if function is None:
-        return {}
-    hints = get_type_hints(function, include_extras=True)
-    own = inspect.signature(function).parameters.items()
-    return {name: one.replace(annotation=hints[name]) for name, one in own}
 
 
 def write(output: Path, text: str | bytes) -> None:

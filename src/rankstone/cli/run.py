@@ -5,12 +5,24 @@ from __future__ import annotations
 import re
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
-from rankstone.cli.options import Output, TaskNameOption, command, echo, stderr
+from rankstone.cli.options import (
+    MEASURES,
+    REQUIRED,
+    Options,
+    Output,
+    TaskNameOption,
+    argument,
+    command,
+    echo,
+    option,
+    parameter,
+    stderr,
+)
 
 if TYPE_CHECKING:
     from rankstone import RunRecord, Session
@@ -34,116 +46,78 @@ Arguments = dict[str, Any]
 BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
-def chosen_cells(
-    methods: Annotated[
+CELLS: Options = {
+    "methods": argument(
         list[str],
-        typer.Argument(
-            help="Methods (rankstone list runners), hf:ORG/NAME[@REVISION], mteb:NAME, ./FOLDER"
-            " with weights, ./FILE.toml."
-        ),
-    ],
-    on: Annotated[
+        "Methods (rankstone list runners), hf:ORG/NAME[@REVISION], mteb:NAME, ./FOLDER"
+        " with weights, ./FILE.toml.",
+    ),
+    "on": option(
         list[str],
-        typer.Option(
-            "--on",
-            help="Tasks and suites (rankstone list benchmarks), ./FOLDER, files:..., irds:ID,"
-            " hf:OWNER/NAME.",
-        ),
-    ],
-    k: Annotated[int | None, typer.Option("--k", min=1, help="Depth [the task's].")] = None,
-    limit_queries: Annotated[
-        int | None,
-        typer.Option("--limit-queries", min=1, help="Use only the first N judged queries."),
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0, help="Time limit of a cell, in seconds.")
-    ] = None,
-    memory_limit: Annotated[
-        str | None, typer.Option("--memory-limit", help="Memory limit of a cell, as in 8GiB.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Run cells that are stored already, or may not fit."),
-    ] = False,
-    model_path: Annotated[
-        Path | None,
-        typer.Option("--model-path", help="Folder with the weights of the only METHOD."),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option("--budget", help="Limit of API costs: 2.50 (US dollars) or 2Mtokens."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the only METHOD in records.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Set a parameter of the methods; repeatable. m=16,32 runs both.",
-        ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
-    precision: Annotated[
-        str | None, typer.Option("--precision", help="fp32, bf16 or int8 [the definition's].")
-    ] = None,
-    candidates: Annotated[
-        str | None,
-        typer.Option("--candidates", help="First-stage method of a cross-encoder."),
-    ] = None,
-    depth: Annotated[
-        int | None,
-        typer.Option("--depth", min=1, help="Number of candidates for each query [100]."),
-    ] = None,
-    measures: Annotated[
-        list[str] | None,
-        typer.Option("--measures", help="Further measures, computed from the stored runs."),
-    ] = None,
-    task_name: TaskNameOption = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray",
-            metavar="[ADDRESS]",
-            help="Run on a Ray cluster: HOST:PORT [that of this machine, or a new one].",
-        ),
-    ] = None,
+        "Tasks and suites (rankstone list benchmarks), ./FOLDER, files:..., irds:ID,"
+        " hf:OWNER/NAME.",
+        default=REQUIRED,
+    ),
+    "k": option(int | None, "Depth [the task's].", min=1),
+    "limit_queries": option(int | None, "Use only the first N judged queries.", min=1),
+    "timeout": option(float | None, "Time limit of a cell, in seconds.", min=0),
+    "memory_limit": option(str | None, "Memory limit of a cell, as in 8GiB."),
+    "seed": option(int, "Random seed.", default=0),
+    "force": option(
+        bool, "Run cells that are stored already, or may not fit.", "--force", default=False
+    ),
+    "model_path": option(Path | None, "Folder with the weights of the only METHOD."),
+    "budget": option(str | None, "Limit of API costs: 2.50 (US dollars) or 2Mtokens."),
+    "name": option(str | None, "Name of the only METHOD in records."),
+    "settings": option(
+        list[str] | None, "Set a parameter of the methods; repeatable. m=16,32 runs both.", "--set",
+        metavar="KEY=VALUE",
+    ),
+    "device": option(str, "auto, cpu, cuda, cuda:N or mps.", default="auto"),
+    "precision": option(str | None, "fp32, bf16 or int8 [the definition's]."),
+    "candidates": option(str | None, "First-stage method of a cross-encoder."),
+    "depth": option(int | None, "Number of candidates for each query [100].", min=1),
+    "measures": MEASURES,
+    "task_name": parameter(TaskNameOption),
+    "ray": option(
+        str | None, "Run on a Ray cluster: HOST:PORT [that of this machine, or a new one].",
+        metavar="[ADDRESS]",
+    ),
+}  # fmt: skip
+"""Options of commands that run cells."""
+
+
+def arguments(
+    *,
+    on: list[str],
+    timeout: float | None,
+    memory_limit: str | None,
+    budget: str | None,
+    settings: list[str] | None,
+    measures: list[str] | None,
+    ray: str | None,
+    **given: Any,
 ) -> Arguments:
-    """Return the options as arguments of `Session.sweep`."""
+    """Return the values of `CELLS` as arguments of `Session.sweep`, others as they are."""
     from rankstone.session import Changes
 
+    changes = {name: given.pop(name) for name in ("precision", "name", "candidates", "depth")}
     return dict(
-        methods=methods,
+        **given,
         tasks=on,
-        k=k,
-        limit_queries=limit_queries,
         timeout_s=timeout,
         memory_limit_bytes=parse_bytes(memory_limit) if memory_limit else None,
-        seed=seed,
-        force=force,
-        model_path=model_path,
         measures=measures or (),
-        task_name=task_name,
-        device=device,
         ray=True if ray == "auto" else ray,
         **parse_budget(budget),
-        changes=Changes(
-            settings=tuple(settings or ()),
-            precision=precision,
-            name=name,
-            candidates=candidates,
-            depth=depth,
-        ),
+        changes=Changes(settings=tuple(settings or ()), **changes),
     )
 
 
-@command("results", "data", "cache", "workspace", cells=chosen_cells)
-def run(here: Session, cells: Arguments) -> None:
+@command("results", "data", "cache", "workspace", options=CELLS)
+def run(here: Session, **given: Any) -> None:
     """Evaluate methods on tasks and store one record per cell."""
+    cells = arguments(**given)
     sweep, measures = here.sweep(**cells), cells["measures"]
     records = _drawn(sweep)
     if measures:
@@ -156,8 +130,8 @@ def run(here: Session, cells: Arguments) -> None:
         raise typer.Exit(1)
 
 
-@command("results", "data", "cache", "workspace", cells=chosen_cells)
-def plan(here: Session, cells: Arguments, out: Output) -> None:
+@command("results", "data", "cache", "workspace", options=CELLS)
+def plan(here: Session, out: Output, **given: Any) -> None:
     """Forecast time, memory, index, disk and price of each cell.
 
     Measures a sample of each cell; exit code 1 if a cell would fail or does not fit.
@@ -166,51 +140,43 @@ def plan(here: Session, cells: Arguments, out: Output) -> None:
     from rankstone.leaderboards.forecasts.plan_page import page
 
     with drawn(here) as session:
-        found = session.plan(**cells)
+        found = session.plan(**arguments(**given))
     out.draw(page(found), "plan")
     if any(cell.state in ("does not fit", "fails") for cell in found):
         raise typer.Exit(1)
 
 
-@command("results", "data", "cache", "workspace", cells=chosen_cells)
+TRIALS: Options = {
+    "rate": option(list[str] | None, "Requests per second of an open loop: 10,50,100."),
+    "p99": option(str | None, "Search for the highest rate with p99 within this: 50ms."),
+    "clients": option(list[str] | None, "Numbers of clients of a closed loop: 1,2,4,8."),
+    "duration": option(str, "Time in which requests arrive, in each trial.", default="10s"),
+    "arrivals": option(
+        str, "Arrivals of the open loop: poisson or constant.", default="poisson"
+    ),
+    "workers": option(int, "Threads that serve the open loop.", min=1, default=1),
+    "queue": option(int | None, "Maximum of waiting requests; others are dropped.", min=1),
+    "request_timeout": option(
+        str, "Time limit of a request, from its arrival.", default="10s"
+    ),
+    "updates": option(
+        float | None, "Insertions and deletions per second, during the first --rate."
+    ),
+}  # fmt: skip
+"""Options of trials under load."""
+
+
+@command("results", "data", "cache", "workspace", options={**CELLS, **TRIALS})
 def load(
     here: Session,
-    cells: Arguments,
     out: Output,
-    rate: Annotated[
-        list[str] | None,
-        typer.Option("--rate", help="Requests per second of an open loop: 10,50,100."),
-    ] = None,
-    p99: Annotated[
-        str | None,
-        typer.Option("--p99", help="Search for the highest rate with p99 within this: 50ms."),
-    ] = None,
-    clients: Annotated[
-        list[str] | None,
-        typer.Option("--clients", help="Numbers of clients of a closed loop: 1,2,4,8."),
-    ] = None,
-    duration: Annotated[
-        str, typer.Option("--duration", help="Time in which requests arrive, in each trial.")
-    ] = "10s",
-    arrivals: Annotated[
-        str, typer.Option("--arrivals", help="Arrivals of the open loop: poisson or constant.")
-    ] = "poisson",
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Threads that serve the open loop.")
-    ] = 1,
-    queue: Annotated[
-        int | None,
-        typer.Option("--queue", min=1, help="Maximum of waiting requests; others are dropped."),
-    ] = None,
-    request_timeout: Annotated[
-        str, typer.Option("--request-timeout", help="Time limit of a request, from its arrival.")
-    ] = "10s",
-    updates: Annotated[
-        float | None,
-        typer.Option(
-            "--updates", help="Insertions and deletions per second, during the first --rate."
-        ),
-    ] = None,
+    *,
+    rate: list[str] | None,
+    p99: str | None,
+    clients: list[str] | None,
+    duration: str,
+    request_timeout: str,
+    **given: Any,
 ) -> None:
     """Measure latency and throughput of each cell under load.
 
@@ -226,12 +192,8 @@ def load(
             p99_ms=parse_seconds(p99, "--p99") * 1e3 if p99 else None,
             clients=[int(n) for n in parse_numbers(clients, "--clients")],
             duration_s=parse_seconds(duration, "--duration"),
-            arrivals=arrivals,  # type: ignore[arg-type] # checked there
-            workers=workers,
-            queue=queue,
             request_timeout_s=parse_seconds(request_timeout, "--request-timeout"),
-            updates=updates,
-            **cells,
+            **arguments(**given),
         )
     out.draw(page(here.labelled(records)), "load")
     if any(record.status != "ok" for record in records):

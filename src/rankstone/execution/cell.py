@@ -49,7 +49,7 @@ from rankstone.profiling.device import synchronise
 from rankstone.profiling.gpu_load import sampled
 from rankstone.profiling.latency import summarise
 from rankstone.profiling.load import summarise_load
-from rankstone.profiling.machine import environment, fingerprint
+from rankstone.profiling.machine import fingerprint
 from rankstone.profiling.other_load import Reading
 from rankstone.results.per_query import RawLoad, write_latency, write_load, write_per_query
 from rankstone.results.record import (
@@ -90,6 +90,9 @@ class _Made:
     context: CellContext
     index: AnyIndex
 
+    def searching(self) -> FilteredSearch:
+        return FilteredSearch(self.index, self.dataset.wheres)
+
     def warnings(self) -> list[str]:
         return [*self.dataset.warnings, *self.cache.damaged, *notes_of(self.index)]
 
@@ -116,7 +119,7 @@ class CellRun:
             warnings.simplefilter("default")
             made = self._made(Path(work))
             before = Reading.now()
-            hits = self._search(made.runner, made.index, made.dataset)
+            hits = self._search(made)
             with self.clock.phase("evaluate", items=len(made.dataset.query_ids)):
                 evaluation = self._evaluation(hits, made.dataset, self.job.task.measures)
             with self.clock.pause():
@@ -155,14 +158,14 @@ class CellRun:
     def _costs(self, made: _Made, hits: Hits, before: Reading, purse: Purse) -> dict[str, Any]:
         """Return the sections of the profile that are measured after the results."""
         dataset, index, work = made.dataset, made.index, made.context.work
-        latency = self._latency(made.runner, index, dataset)
+        latency = self._latency(made)
         others = before.others_cores(Reading.now())
         self.events.progress(BOOKKEEPING, 0, None)
         size = index_size(index, len(dataset.corpus), work / INDEX)
         first, found = dataset.query_texts[:QUERY_BATCH], hits.docs[:QUERY_BATCH]
         recall = recall_of_exact(made.runner, first, found, made.context, dataset.wheres)
         cold = self._job_of_new_process(made.method, purse) if size.disk_bytes else None
-        load = self._load(made.runner, index, dataset, cold, made.context)
+        load = self._load(made, cold)
         purse.take_over(work / COLD)
         return {
             "latency": latency.model_copy(update={"others_cores": others}),
@@ -180,13 +183,7 @@ class CellRun:
             "task": TaskInfo.of(job.task, made.dataset.facts(), text=self._task.text),
             "method": method.model_copy(update={"trained_on": trained}),
             "training": list(made.training.sections.values()),
-            "environment": environment(
-                threads=job.threads,
-                seed=job.seed,
-                device=job.device,
-                command=job.command,
-                workspace=job.workspace,
-            ),
+            "environment": job.environment(),
             "cache_keys": sorted({*made.cache.keys_hit, *made.cache.keys_filled}),
             "resumed": made.cache.resumed,
         }
@@ -274,10 +271,10 @@ class CellRun:
         or exclusions."""
         return min(self.job.task.depth + dataset.spare, len(dataset.corpus))
 
-    def _search(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Hits:
+    def _search(self, made: _Made) -> Hits:
         """Search all queries in batches; `evaluate` checks the hits."""
-        k, texts, batches = self._depth(dataset), dataset.query_texts, list[Hits]()
-        searching = FilteredSearch(index, dataset.wheres)
+        runner, texts, searching = made.runner, made.dataset.query_texts, made.searching()
+        k, batches = self._depth(made.dataset), list[Hits]()
         for start in range(0, len(texts), QUERY_BATCH):
             batch = texts[start : start + QUERY_BATCH]
             with self.clock.pause():
@@ -293,9 +290,9 @@ class CellRun:
         docs, scores = map(np.concatenate, zip(*batches, strict=True))
         return Hits(docs, scores)
 
-    def _latency(self, runner: AnyRunner, index: AnyIndex, dataset: Dataset) -> Latency:
-        texts, k, progress = dataset.query_texts, self._depth(dataset), self.events.progress
-        searching = FilteredSearch(index, dataset.wheres)
+    def _latency(self, made: _Made) -> Latency:
+        runner, texts, searching = made.runner, made.dataset.query_texts, made.searching()
+        k, progress = self._depth(made.dataset), self.events.progress
 
         def ask(row: int) -> tuple[float, float]:
             start = time.perf_counter()
@@ -320,25 +317,18 @@ class CellRun:
         given = {"method": trained, "budget": purse.left, "load": None}
         return None if self.job.slices else self.job.model_copy(update=given)
 
-    def _load(
-        self,
-        runner: AnyRunner,
-        index: AnyIndex,
-        dataset: Dataset,
-        cold: Job | None,
-        context: CellContext,
-    ) -> Load | None:
+    def _load(self, made: _Made, cold: Job | None) -> Load | None:
         """Return the figures under load, if the job has trials.
 
         Args:
-            cold: job of a process that reads the index saved in the folder of `context`.
+            cold: job of a process that reads the saved index.
         """
         plan = self.job.load
         if plan is None:
             return None
+        runner, index, dataset, work = made.runner, made.index, made.dataset, made.context.work
         texts, task, k = dataset.query_texts, self.job.task, self._depth(dataset)
-        work = context.work
-        searching = FilteredSearch(index, dataset.wheres)
+        searching = made.searching()
 
         def ask(row: int) -> Hits:
             found = searching.search(runner.encode([texts[row]], "query"), [row], k)
@@ -355,18 +345,14 @@ class CellRun:
         def score(hits: Hits) -> Floats:
             return self._evaluation(hits, dataset, [task.headline]).per_query[task.headline]
 
-        run = LoadRun(
-            plan,
-            ask,
-            len(texts),
-            score,
-            seed=self.job.seed,
-            report=lambda done: self.events.progress(UNDER_LOAD, done, None),
-        )
-        self.events.progress(UNDER_LOAD, 0, None)
+        def report(done: int) -> None:
+            self.events.progress(UNDER_LOAD, done, None)
+
+        run = LoadRun(plan, ask, len(texts), score, seed=self.job.seed, report=report)
+        report(0)
         requests = run.run(ask_cold)
         if plan.updates is not None:
-            more = with_updates(plan, runner, index, dataset, ask, context)
+            more = with_updates(plan, runner, index, dataset, ask, made.context)
             requests = RawLoad.joined([requests, more])
         write_load(self.job.staging / "load.parquet", requests)
         return summarise_load(plan, run.offered, requests, k)

@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from rankstone.benchmarks.dataset import Sources
-from rankstone.results.record import LoadPlan
+from rankstone.profiling.machine import environment
+from rankstone.results.record import Environment, LoadPlan
 from rankstone.runners.api.budget import UNLIMITED, Limit
 from rankstone.specs import MethodSpec, TaskSpec
 
@@ -44,3 +45,9 @@ class Job(BaseModel):
     @property
     def sources(self) -> Sources:
         return Sources(data=self.data, cache=self.cache, prepared=self.prepared)
+
+    def environment(self) -> Environment:
+        """Describe the machine and the software that run the job."""
+        return environment(
+            self.threads, self.seed, self.command, device=self.device, workspace=self.workspace
+        )

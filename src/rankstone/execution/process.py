@@ -20,9 +20,17 @@ from typing import IO, Any, cast
 import psutil
 
 from rankstone.execution.descendants import MARK, descendants, end_process
-from rankstone.execution.events import BOOKKEEPING, LONGEST_EVENT, UNDER_LOAD, bounded, parsed
+from rankstone.execution.events import (
+    BOOKKEEPING,
+    LONGEST_EVENT,
+    UNDER_LOAD,
+    bounded,
+    described,
+    parsed,
+)
 from rankstone.execution.forecasts.sampled import Sampled
 from rankstone.execution.job import Job
+from rankstone.files import MIB
 from rankstone.profiling.device import VARIABLE
 from rankstone.progress import Progress
 from rankstone.results.record import ErrorInfo, Measured, Phase, Status
@@ -58,7 +66,7 @@ class Limits:
             message = f"stopped after {self.timeout_s:g} s in phase '{phase}' (--timeout)"
             return "timeout", "Timeout", message
         if self.memory_bytes is not None and resident > self.memory_bytes:
-            size = f"more than {self.memory_bytes / 2**20:.0f} MiB"
+            size = f"more than {self.memory_bytes / MIB:.0f} MiB"
             return "oom", "MemoryLimit", f"{size} resident in phase '{phase}' (--memory-limit)"
         return None
 
@@ -231,6 +239,11 @@ class _Watch:
     def _ended(self, status: Status, kind: str, message: str) -> Outcome:
         error = error_info(kind, message, _tail(self._log))
         return Outcome(status=status, error=error, peak_rss_bytes=self._peak or None)
+
+
+def failed(error: BaseException) -> Outcome:
+    """Return the outcome of a cell that `error` ended."""
+    return Outcome(status="failed", error=error_info(*described(error)))
 
 
 def error_info(kind: str, message: str, traceback: str | None = None) -> ErrorInfo:

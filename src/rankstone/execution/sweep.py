@@ -10,29 +10,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from rankstone.benchmarks.dataset import Dataset, Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DefinitionError, ModelError, RankstoneError
 from rankstone.evaluation.evaluate import parse_all
 from rankstone.execution.cell_key import cell_key, model_files
-from rankstone.execution.events import described
 from rankstone.execution.forecasts.capacity import refuse, refuse_large_models
 from rankstone.execution.forecasts.forecast import before_run
 from rankstone.execution.job import Job
-from rankstone.execution.process import Limits, Outcome, error_info, run_process
+from rankstone.execution.process import Limits, Outcome, failed, run_process
 from rankstone.execution.reporting import Reporter
 from rankstone.execution.trial import refuse_deadly
 from rankstone.files import temporary_folder
 from rankstone.profiling.device import AUTO, check, kind, parsed, resolve
-from rankstone.profiling.machine import (
-    PACKAGES,
-    environment,
-    fingerprint,
-    package_versions,
-    usable_cores,
-)
+from rankstone.profiling.machine import PACKAGES, fingerprint, package_versions, usable_cores
 from rankstone.progress import Progress
 from rankstone.results.record import (
     Forecast,
@@ -49,11 +42,7 @@ from rankstone.results.record import (
 from rankstone.results.store import ResultStore, Staged
 from rankstone.runners.api.budget import Limit as Limit
 from rankstone.runners.api.budget import Purse as Purse
-from rankstone.runners.construct import (
-    build_runner,
-    code_digest,
-    untrained,
-)
+from rankstone.runners.construct import build_runner, code_digest, untrained
 from rankstone.runners.objects.method import pack
 from rankstone.runners.search.engines.servers.versions import has_same_servers
 from rankstone.specs import MethodSpec, TaskSpec
@@ -73,55 +62,35 @@ class Machine(NamedTuple):
         return cls(usable_cores(), fingerprint())
 
 
+Cell = Callable[[Reporter], RunRecord]
+"""Measures a cell, or finds its record."""
 Key = Callable[[Machine], str]
 """Key of a cell, given the machine that measures it."""
 SAMPLING = threading.Lock()
 """Held while this machine measures a sample: cells of a cluster start concurrently."""
 
 
-class Machines(Protocol):
-    """Backend that measures cells: this machine, or a cluster."""
+class Machines:
+    """Machines that measure cells: here this one, one cell after another."""
+
+    def refuse_device(self, device: str) -> None:
+        """Raise DefinitionError if the device for methods that state none is absent."""
+        check(device)
 
     def opened(self) -> AbstractContextManager[object]:
         """Acquire the resources for measurements until the block ends."""
-
-    def each(
-        self, cells: Sequence[Callable[[Reporter], RunRecord]], reporter: Reporter
-    ) -> Iterator[RunRecord]:
-        """Measure the cells of a task, and yield their records in order."""
-
-    def kinds(self) -> Sequence[Machine]:
-        """Return the kinds of machines whose stored records are reused."""
-
-    def refuse(self, forecast: Forecast, job: Job) -> None:
-        """Raise DoesNotFitError if memory or disk is too small for a cell."""
-
-    def run(
-        self,
-        job: Callable[[], Job],
-        forecast: Forecast | None,
-        dataset: Dataset,
-        limits: Limits,
-        progress: Progress,
-    ) -> tuple[Machine, Outcome]:
-        """Measure a cell, and return the machine and the outcome."""
-
-
-class ThisMachine:
-    """This machine, which measures one cell after another."""
-
-    def opened(self) -> AbstractContextManager[object]:
         return contextlib.nullcontext()
 
-    def each(
-        self, cells: Sequence[Callable[[Reporter], RunRecord]], reporter: Reporter
-    ) -> Iterator[RunRecord]:
+    def each(self, cells: Sequence[Cell], reporter: Reporter) -> Iterator[RunRecord]:
+        """Measure the cells of a task, and yield their records in order."""
         return (cell(reporter) for cell in cells)
 
     def kinds(self) -> Sequence[Machine]:
+        """Return the kinds of machines, whose stored records are reused."""
         return [Machine.this()]
 
     def refuse(self, forecast: Forecast, job: Job) -> None:
+        """Raise DoesNotFitError where memory or disk is too small for a cell."""
         refuse_large_models(job)
         refuse(forecast, job)
 
@@ -133,6 +102,7 @@ class ThisMachine:
         limits: Limits,
         progress: Progress,
     ) -> tuple[Machine, Outcome]:
+        """Measure a cell, and return where."""
         return Machine.this(), run_process(job(), limits, progress)
 
 
@@ -155,7 +125,7 @@ class Sweep:
     load: LoadPlan | None = None
     """Trials under load; stored records without them are measured again."""
     command: tuple[str, ...] = ()
-    machines: Machines = field(default_factory=ThisMachine)
+    machines: Machines = field(default_factory=Machines)
 
     def run(self, reporter: Reporter) -> Iterator[RunRecord]:
         """Yield each cell's record, in order, as soon as it is stored.
@@ -165,35 +135,29 @@ class Sweep:
         too deep, or results cannot be written.
         """
         self.store.check_writable()
-        self.check_device()
-        self.check_methods()
+        self.check()
         for task in self.tasks:
             parse_all(task.measures, task.depth, task.judge)
         with self.machines.opened():
             for task in self.tasks:
                 opened = self.opened(task, reporter)
-                stated = [method.on_task(task.name, task.instruction) for method in self.methods]
-                cells = [partial(self._cell, method, task, opened) for method in stated]
+                cells = [partial(self._cell, one, task, opened) for one in self.methods_on(task)]
                 yield from self.machines.each(cells, reporter)
 
-    def check_device(self) -> None:
-        """Raise DefinitionError if this machine measures cells but lacks the device."""
-        if isinstance(self.machines, ThisMachine):
-            check(self._device)
-
-    def check_methods(self) -> None:
-        """Raise RankstoneError if the definition of a method is invalid."""
-        for method in {m.digest(): m for m in self._as_run()}.values():
+    def check(self) -> None:
+        """Raise RankstoneError for an absent device or an invalid definition of a method."""
+        self.machines.refuse_device(self._device)
+        stated = (method for task in self.tasks for method in self.methods_on(task))
+        for method in {one.digest(): one for one in stated}.values():
             self._check(method)
+
+    def methods_on(self, task: TaskSpec) -> list[MethodSpec]:
+        """Return the methods as they run on a task."""
+        return [method.on_task(task.name, task.instruction) for method in self.methods]
 
     @cached_property
     def _device(self) -> str:
         return resolve(parsed(self.device, "--device"))
-
-    def _as_run(self) -> Iterator[MethodSpec]:
-        """Yield every method as it runs on each task."""
-        pairs = ((method, task) for method in self.methods for task in self.tasks)
-        return (method.on_task(task.name, task.instruction) for method, task in pairs)
 
     def _check(self, method: MethodSpec) -> None:
         """Build the runner; errors other than faults of its definition are left to its cells."""
@@ -201,10 +165,9 @@ class Sweep:
         refuse_missing(method)
         try:
             build_runner(untrained(method))
-        except ModelError:
-            return
-        except (KeyboardInterrupt, RankstoneError):
-            raise
+        except (KeyboardInterrupt, RankstoneError) as error:
+            if not isinstance(error, ModelError):
+                raise
         except BaseException:  # includes SystemExit, and panics of Rust libraries
             return
 
@@ -235,8 +198,7 @@ class Sweep:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            outcome = Outcome(status="failed", error=error_info(*described(error)))
-            record = self._record(method, task, dataset, "", outcome, started)
+            record = self._record(method, task, dataset, "", failed(error), started)
             if not isinstance(error, DefinitionError):  # an undefined name has no row in a table
                 self.store.write(record)
         else:
@@ -292,8 +254,7 @@ class Sweep:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # from the sample or its libraries, or no process started
-            failed = Outcome(status="failed", error=error_info(*described(error)))
-            return found, Machine.this(), failed
+            return found, Machine.this(), failed(error)
 
     def keys(self, method: MethodSpec, task: TaskSpec, dataset: Dataset) -> Key:
         """Return the key of the cell by measuring machine; the data is read here, once."""
@@ -343,41 +304,20 @@ class Sweep:
         measured = outcome.measured or Measured(
             task=TaskInfo.of(task, dataset.facts() if dataset else None, text=method.text),
             method=MethodInfo.of(method),
-            environment=environment(
-                threads=usable_cores(),
-                seed=self.seed,
-                device=self._device,
-                command=self.command,
-                workspace=self.workspace,
-            ),
+            environment=self.job(method, task, self.store.folder).environment(),
             profile=Profile(phases=dict(outcome.phases)),
         )
+        sections = dict(measured)
+        origin = {name: sections.pop(name) for name in ("cache_keys", "resumed")}
+        seen = {"peak_rss_bytes": _peak(measured.profile, outcome), "wall_s": outcome.wall_s}
+        sections["profile"] = measured.profile.model_copy(update=seen)
         return RunRecord(
             status=outcome.status,
             error=outcome.error,
             key=key,
-            task=measured.task,
-            method=measured.method,
             policy=Policy.of(task),
-            measures=measured.measures,
-            unseen=measured.unseen,
-            training=measured.training,
-            queries=measured.queries,
-            truncation=measured.truncation,
-            profile=measured.profile.model_copy(
-                update={
-                    "peak_rss_bytes": _peak(measured.profile, outcome),
-                    "wall_s": outcome.wall_s,
-                }
-            ),
-            environment=measured.environment,
-            provenance=Provenance(
-                started=started,
-                finished=now(),
-                cache_keys=measured.cache_keys,
-                resumed=measured.resumed,
-            ),
-            warnings=measured.warnings,
+            provenance=Provenance(started=started, finished=now(), **origin),
+            **sections,
         )
 
 
@@ -394,9 +334,10 @@ def _peak(profile: Profile, outcome: Outcome) -> int | None:
 def _side_files(staging: Path, outcome: Outcome) -> Staged:
     if outcome.status != "ok":
         return Staged()
+    load = {"load": file} if (file := staging / "load.parquet").is_file() else {}
     return Staged(
         run=staging / "run.trec.zst",
         per_query=staging / "per_query.parquet",
         latency=staging / "latency.parquet",
-        load=load if (load := staging / "load.parquet").is_file() else None,
+        **load,
     )

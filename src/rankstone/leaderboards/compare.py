@@ -20,7 +20,7 @@ from rankstone.evaluation.significance import Paired, paired
 from rankstone.leaderboards.costs import BY_NAME, COMPARED, Figure, figures, obstacle
 from rankstone.results.per_query import PerQuery, read_per_query
 from rankstone.results.record import RunRecord
-from rankstone.results.side_files import side_file
+from rankstone.results.side_files import needed_file
 from rankstone.results.store import ResultStore, Stored, recorded_name
 
 MOVED = 3
@@ -216,17 +216,7 @@ def values_of(stored: Stored, measure: str) -> dict[str, float]:
 
 def _per_query(stored: Stored) -> PerQuery:
     record, path = stored
-    file = side_file(record, path, "per_query")
-    if file is not None:
-        return read_per_query(file)
-    method, task = record.method.name, record.task.name
-    again = f"rankstone run {method} --on {task} --results DIR"
-    if method.startswith("runs/"):
-        again = f"rankstone score FILE --on {task} --name {method} --results DIR"
-    raise ResultsError(
-        f"{method} on {task}: a paired test needs values per query, and {path} has none beside it"
-        f" (published records are kept without). Measure it into a folder of your own: {again}"
-    )
+    return read_per_query(needed_file(record, path, "per_query"))
 
 
 def differences(of: RunRecord, than: RunRecord) -> Iterator[str]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from rankstone.errors import ResultsError
 from rankstone.leaderboards.costs import BY_COLUMN, CACHED, VARIED, Flag, cached_phases
 from rankstone.leaderboards.document import Block, Page
 from rankstone.leaderboards.labels import with_grids
@@ -17,7 +16,7 @@ from rankstone.leaderboards.numbers import is_known
 from rankstone.leaderboards.trained import trained_note
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import Latency, RunRecord
-from rankstone.results.side_files import side_file
+from rankstone.results.side_files import needed_file
 from rankstone.results.store import Stored
 from rankstone.specs import canonical_digest
 
@@ -89,10 +88,7 @@ def per_query(stored: Iterable[Stored]) -> pd.DataFrame:
     """
     parts = []
     for record, path in stored:
-        file = side_file(record, path, "per_query")
-        if file is None:
-            raise ResultsError(f"{path}: there are no values per query beside it. (rankstone run)")
-        found = read_per_query(file)
+        found = read_per_query(needed_file(record, path, "per_query"))
         names = {"task": record.task.name, "method": record.method.name}
         parts.append(pd.DataFrame({**names, "query": found.query_ids, **found.measures}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

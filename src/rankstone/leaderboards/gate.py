@@ -20,7 +20,6 @@ from rankstone.errors import ResultsError, did_you_mean
 from rankstone.evaluation.sign_flips import TIE
 from rankstone.evaluation.significance import ratio
 from rankstone.leaderboards.costs import BY_NAME, obstacle
-from rankstone.leaderboards.gate_rules import CostRule, GateRules, LoadRule
 from rankstone.leaderboards.gates.judgement import OUTCOMES as OUTCOMES
 from rankstone.leaderboards.gates.judgement import (
     CellName,
@@ -34,6 +33,7 @@ from rankstone.leaderboards.gates.judgement import (
 from rankstone.leaderboards.gates.judgement import Judgement as Judgement
 from rankstone.leaderboards.gates.judgement import Outcome as Outcome
 from rankstone.leaderboards.gates.quality import judge_quality
+from rankstone.leaderboards.gates.rules import CostRule, GateRules, LoadRule
 from rankstone.leaderboards.loads.bound import bounded
 from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore

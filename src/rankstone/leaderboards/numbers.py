@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from rankstone.files import GIB, MIB
+
 UNKNOWN = "–"
 REUSED = "†"
 """Mark of a figure from an earlier run, in every format."""
 UNSTEADY = "‡"
 """Mark of a latency that varied more than on an idle machine, in every format."""
-MIB = 2**20
-GIB = 2**30
 
 
 def is_known(value: object) -> bool:

@@ -7,14 +7,13 @@ Apple's MPS, else the CPU. The parameter `device` of a method takes precedence.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rankstone.errors import DefinitionError
+from rankstone.errors import DefinitionError, installed
 from rankstone.profiling.memory import RESIDENT_SHARE, available, loaded_cuda
 
 VARIABLE = "RANKSTONE_DEVICE"
@@ -165,7 +164,7 @@ def _best() -> str:
 def _seen() -> tuple[str, ...]:
     """Return the GPUs that torch can use, best first."""
     traced = os.name == "nt" or any(Path(trace).exists() for trace in TRACES)
-    if not traced or importlib.util.find_spec("torch") is None:
+    if not traced or not installed("torch"):
         return ()
     torch = _torch()
     if torch.cuda.is_available():

@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from rankstone.files import GIB
 from rankstone.results.record import Environment
 from rankstone.specs import canonical_digest
 
@@ -35,7 +36,6 @@ PACKAGES = (
 """Distributions whose versions can change a measure or a speed."""
 _PROBE_S = 5.0
 """Time limit of nvidia-smi and git, in seconds."""
-GIB = 2**30
 
 
 def environment(

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import zstandard
 
 from rankstone.errors import ResultsError
-from rankstone.files import appearing
+from rankstone.files import GIB, appearing
 from rankstone.results.mteb_results import mteb_files
 from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
-from rankstone.results.side_files import side_file
+from rankstone.results.side_files import needed_file
 from rankstone.results.store import Stored
 
 
@@ -59,12 +59,7 @@ def _file_names(stored: Sequence[Stored]) -> list[str]:
 
 
 def _run_text(record: RunRecord, path: Path) -> bytes:
-    run = side_file(record, path, "run")
-    if run is None:
-        raise ResultsError(
-            f"{_cell(record)}: its run is not beside the record {path}. Run it again:"
-            f" rankstone run {record.method.name} --on {record.task.name} --force"
-        )
+    run = needed_file(record, path, "run")
     with run.open("rb") as file, zstandard.open(file, "rb") as plain:
         text: bytes = plain.read()
     return text
@@ -96,7 +91,7 @@ def _metadata(record: RunRecord) -> dict[str, Any]:
         "platform": {
             "hardware": {
                 "cpu": {"model": here.cpu, "cores": here.cores},
-                "ram": None if here.ram_bytes is None else f"{here.ram_bytes / 2**30:.1f} GiB",
+                "ram": None if here.ram_bytes is None else f"{here.ram_bytes / GIB:.1f} GiB",
                 "gpu": here.gpu,
             },
             "operating system": {"distribution": here.os},
@@ -145,10 +140,7 @@ def _parquet(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
     """Yield a table of all values per query: method, task, machine, query, measure, value."""
     parts = []
     for record, path in stored:
-        file = side_file(record, path, "per_query")
-        if file is None:
-            raise ResultsError(f"{_cell(record)}: it has no values per query. Run it again.")
-        read = read_per_query(file)
+        read = read_per_query(needed_file(record, path, "per_query"))
         n = len(read.query_ids)
         cell = {
             "method": [record.method.name] * n,

@@ -17,6 +17,19 @@ SUFFIXES: dict[Kind, str] = {
     "latency": ".latency.parquet",
     "load": ".load.parquet",
 }
+SCORED = "runs/"
+"""Prefix of run files scored by `rankstone score`, which have no definition and cannot be run."""
+WORDS: dict[Kind, str] = {
+    "run": "run", "per_query": "values per query", "latency": "latencies",
+    "load": "requests under load",
+}  # fmt: skip
+
+
+def again(method: str, task: str) -> str:
+    """Return the command that makes the record of a method on a task."""
+    if method.startswith(SCORED):
+        return f"rankstone score FILE --on {task} --name {method}"
+    return f"rankstone run {method} --on {task}"
 
 
 def side_file(record: RunRecord, path: Path, kind: Kind) -> Path | None:
@@ -32,8 +45,18 @@ def side_file(record: RunRecord, path: Path, kind: Kind) -> Path | None:
     if file is None or not file.is_file():
         return None
     if fault := _fault(record, file, kind):
+        raise ResultsError(f"{fault}. Run it again: {again(record.method.name, record.task.name)}")
+    return file
+
+
+def needed_file(record: RunRecord, path: Path, kind: Kind) -> Path:
+    """Return a file beside the record at `path`; a ResultsError where it is not there."""
+    file = side_file(record, path, kind)
+    if file is None:
+        method, task = record.method.name, record.task.name
         raise ResultsError(
-            f"{fault}. Run it again: rankstone run {record.method.name} --on {record.task.name}"
+            f"{method} on {task}: no {WORDS[kind]} beside {path} (published records are kept"
+            f" without). Measure it into a folder of your own: {again(method, task)} --results DIR"
         )
     return file
 

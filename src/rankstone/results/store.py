@@ -15,8 +15,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from rankstone.errors import RankstoneWarning, ResultsError, did_you_mean
 from rankstone.files import TEMPORARY, appearing, copy, sha256_of
@@ -32,6 +32,7 @@ ABANDONED_S = 3600.0
 LARGEST_BYTES = 1 << 26
 """Maximum size of a record; a larger file is not read."""
 SLOTS = (".json", ".failed.json")
+NONE: Mapping[str, Path] = MappingProxyType({})
 _SWEPT = (*SUFFIXES.values(), TEMPORARY)
 _PREFIX = 12
 """Number of digits of the sha256 in the name of a side file."""
@@ -43,6 +44,8 @@ Cell = tuple[str, str]
 """Names of a method and a task."""
 Found = Mapping[Cell, Stored]
 """The record of each cell, by method and task."""
+Staged = dict[str, Path]
+"""Files of a run, by `rankstone.results.side_files.Kind`, to be copied beside its record."""
 
 
 def standing(record: RunRecord) -> tuple[bool, str, str]:
@@ -67,20 +70,6 @@ def cells(stored: Iterable[Stored], *, machine: str | None = None) -> dict[Cell,
             if standing(record) > standing(held[0]):
                 chosen[cell] = record, path
     return chosen
-
-
-@dataclass(frozen=True, kw_only=True)
-class Staged:
-    """Files of a run, to be copied beside its record; None for missing ones."""
-
-    run: Path | None = None
-    """From `rankstone.results.trec_run.write_run`."""
-    per_query: Path | None = None
-    """From `rankstone.results.per_query.write_per_query`."""
-    latency: Path | None = None
-    """From `rankstone.results.per_query.write_latency`."""
-    load: Path | None = None
-    """From `rankstone.results.per_query.write_load`."""
 
 
 class ResultStore:
@@ -109,7 +98,7 @@ class ResultStore:
             with tempfile.TemporaryFile(dir=self.folder) as probe:
                 probe.write(b"rankstone")
 
-    def write(self, record: RunRecord, staged: Staged = Staged()) -> RunRecord:
+    def write(self, record: RunRecord, staged: Mapping[str, Path] = NONE) -> RunRecord:
         """Store `record` with copies of its files, atomically.
 
         Returns:
@@ -370,18 +359,15 @@ def content_of(path: Path) -> bytes:
     raise ResultsError(f"{path}: cannot be read: {why}. (rankstone records ls)")
 
 
-def _place_all(staged: Staged, cell: Path, undo: contextlib.ExitStack) -> Files:
+def _place_all(staged: Mapping[str, Path], cell: Path, undo: contextlib.ExitStack) -> Files:
     """Copy the staged files beside the record; `undo` removes new ones."""
     placed: dict[str, str] = {}
-    for kind, suffix in SUFFIXES.items():
-        source: Path | None = getattr(staged, kind)
-        if source is None:
-            continue
-        digest = sha256_of(source)
-        target = cell.with_name(f"{cell.name}.{digest[:_PREFIX]}{suffix}")
+    for kind in (kind for kind in SUFFIXES if kind in staged):
+        digest = sha256_of(staged[kind])
+        target = cell.with_name(f"{cell.name}.{digest[:_PREFIX]}{SUFFIXES[kind]}")
         if not target.exists():
             undo.callback(target.unlink, missing_ok=True)
-        copy(source, target)
+        copy(staged[kind], target)
         placed |= {kind: target.name, f"{kind}_sha256": digest}
     return Files(**placed)
 

@@ -7,7 +7,6 @@ cache on this machine, the hub. Pinned digests are verified for every source.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import re
 import shutil
@@ -19,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from rankstone.errors import ModelError
-from rankstone.files import build_once, cache_root, sha256_of, sync
+from rankstone.errors import ModelError, installed
+from rankstone.files import build_once, cache_root, package_folder, sha256_of, sync
 from rankstone.specs import Archive, ModelSpec
 
 Origin = Literal["path", "package", "hub cache", "hub"]
@@ -147,10 +146,10 @@ def _in_package(model: ModelSpec) -> Path:
 def _packaged(name: str) -> Path:
     """Return the path of `package/inside` without importing the package."""
     package, _, inside = name.partition("/")
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
+    folder = package_folder(package)
+    if folder is None:
         raise _NotThereError(f"'{package}' is not installed")
-    path = Path(next(iter(spec.submodule_search_locations))) / inside
+    path = folder / inside
     if not path.exists():
         raise _NotThereError(f"'{package}' has no '{inside}'")
     return path
@@ -197,7 +196,7 @@ def _unpack(model: ModelSpec, archive: Archive, pieces: Sequence[Path], folder: 
 
 def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
     """Return the snapshot's folder: configuration and safetensors, or older weight formats."""
-    if importlib.util.find_spec("huggingface_hub") is None:
+    if not installed("huggingface_hub"):
         raise _NotThereError("huggingface_hub is not installed (pip install 'rankstone[dense]')")
     from huggingface_hub import snapshot_download
 

@@ -9,6 +9,7 @@ from rankstone.evaluation.measure_names import canonical
 from rankstone.files import temporary_folder
 from rankstone.results.per_query import read_per_query, write_per_query
 from rankstone.results.record import RunRecord
+from rankstone.results.side_files import SUFFIXES
 from rankstone.results.store import ResultStore, Staged
 from rankstone.scoring.task_qrels import Judged
 from rankstone.scoring.verification import changed_data, evaluated
@@ -44,7 +45,7 @@ def with_measures(
         file = folder / "per_query.parquet"
         values = {**former.measures, **found.per_query}
         write_per_query(file, former.query_ids, values, former.unseen)
-        latency = files.latency and path.with_name(files.latency)
-        staged = Staged(run=path.with_name(files.run), per_query=file, latency=latency or None)
+        kept: Staged = {k: path.with_name(name) for k in SUFFIXES if (name := files[k])}
         every = {**record.measures, **found.measures}
-        return store.write(record.model_copy(update={"measures": every}), staged)
+        changed = record.model_copy(update={"measures": every})
+        return store.write(changed, {**kept, "per_query": file})

@@ -16,6 +16,7 @@ from rankstone.files import sha256_of
 from rankstone.profiling.machine import environment
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import MethodInfo, Policy, Provenance, RunRecord, now, printable
+from rankstone.results.side_files import SCORED
 from rankstone.results.store import ResultStore, Staged
 from rankstone.results.trec_run import Run, write_run
 from rankstone.scoring.task_qrels import Judged
@@ -84,7 +85,7 @@ def score_file(
 
 def method_of(path: Path, name: str | None) -> MethodInfo:
     """Return the run file as a method, by default `runs/<file name without suffixes>`."""
-    digest, named = sha256_of(path), name or f"runs/{_ENDINGS.sub('', plain_name(path.name))}"
+    digest, named = sha256_of(path), name or f"{SCORED}{_ENDINGS.sub('', plain_name(path.name))}"
     if not printable(named):
         raise ResultsError(
             f"{path}: {named!r} cannot name a method: it holds control characters or ends of"

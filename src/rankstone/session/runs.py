@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, cast
 
@@ -130,7 +130,7 @@ class Runs(Scores):
         """
         from rankstone.evaluation.evaluate import parse_all
         from rankstone.execution.process import Limits
-        from rankstone.execution.sweep import Limit, Purse, Sweep, ThisMachine
+        from rankstone.execution.sweep import Limit, Machines, Purse, Sweep
 
         definitions = self.definitions
         given = self._tasks_under(definitions, tasks, task_name)
@@ -149,7 +149,7 @@ class Runs(Scores):
             force=force,
             purse=Purse(Limit(budget_tokens, budget_usd)),
             command=self.command,
-            machines=_cluster(ray, device) if ray else ThisMachine(),
+            machines=_cluster(ray, device) if ray else Machines(),
         )
 
     run = _completed(sweep)
@@ -219,21 +219,27 @@ class Runs(Scores):
         records = self.with_measures(list(swept.run(self._reporter)), more)
         return ShownList(records, lambda these: page(self.labelled(these)), "record")
 
-    def _lacking(self, cells: set[Cell], missing: Missing) -> str:
-        """Return the install line of an extra that running `cells` needs; empty if none is."""
-        methods, tasks = ({cell[part] for cell in cells} for part in (0, 1))
-        try:
-            if methods and missing == "run":
-                self.sweep(sorted(methods), sorted(tasks)).check_methods()
-        except MissingExtraError as error:
-            return str(error)
-        return ""
+    def _lacking(self, cells: Iterable[Cell], missing: Missing) -> dict[str, str]:
+        """Return the install line of each method of `cells` that lacks an extra, if any is run."""
+        found = dict[str, str]()
+        for method, tasks in _grouped(cells) if missing == "run" else ():
+            try:
+                self.sweep(method, tasks).check()
+            except MissingExtraError as error:
+                found[method] = str(error)
+        return found
 
-    def _measured(self, cells: set[Cell], missing: Missing) -> Found:
+    def _measured(self, cells: Iterable[Cell], missing: Missing) -> Found:
         """Return all stored records; if `missing` is `run`, `cells` are run or reused first."""
-        methods: dict[str, set[str]] = {}
-        for method, task in cells if missing == "run" else ():
-            methods.setdefault(task, set()).add(method)
-        for task in sorted(methods):
-            list(self.sweep(sorted(methods[task]), task).run(self._reporter))
+        by_task = ((task, method) for method, task in cells)
+        for task, methods in _grouped(by_task) if missing == "run" else ():
+            list(self.sweep(methods, task).run(self._reporter))
         return self.store.cells()
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Return each first name with the second names of its pairs, sorted."""
+    found: dict[str, set[str]] = {}
+    for first, second in pairs:
+        found.setdefault(first, set()).add(second)
+    return [(first, sorted(found[first])) for first in sorted(found)]

@@ -47,7 +47,7 @@ class Session(Explanations, Verdicts):
         Raises: RankstoneError, if a record cannot be read, if `output` holds something other than
             a site, or if the extra `site` is not installed.
         """
-        from rankstone.leaderboards.boards import TableSpec
+        from rankstone.leaderboards.board_spec import TableSpec
         from rankstone.leaderboards.pages.board import apart
         from rankstone.leaderboards.site.build import build
         from rankstone.leaderboards.site.model import Texts, make_site

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rankstone.errors import DefinitionError
@@ -16,7 +16,7 @@ from rankstone.workspace import several
 
 if TYPE_CHECKING:
     from rankstone.leaderboards.gate import Judgement
-    from rankstone.leaderboards.gate_rules import GateRules
+    from rankstone.leaderboards.gates.rules import GateRules
     from rankstone.leaderboards.papers.claims import Result
     from rankstone.leaderboards.papers.tables import Reproduction
     from rankstone.leaderboards.shown import ShownList
@@ -49,7 +49,7 @@ class Verdicts(Runs):
         """
         from rankstone.execution.ab_comparison import Rounds, looks, measure_cells
         from rankstone.leaderboards.gate import judge_ratio
-        from rankstone.leaderboards.gate_rules import AB_LEVEL, ab_rules
+        from rankstone.leaderboards.gates.rules import AB_LEVEL, ab_rules
         from rankstone.leaderboards.pages.gate import page
         from rankstone.leaderboards.shown import ShownList
 
@@ -93,24 +93,30 @@ class Verdicts(Runs):
         from rankstone.leaderboards.pages.claims import page
         from rankstone.leaderboards.papers.claims import ClaimSpec, evaluate_claim, untested
         from rankstone.leaderboards.shown import ShownList
+        from rankstone.results.side_files import SCORED
         from rankstone.results.store import Cell
 
         definitions = self.definitions
         wanted = chosen(definitions.load(ClaimSpec, "leaderboards/claims"), several(names), "Claim")
         # Files scored before (`rankstone score`) have no definition; they can only be looked up.
         needed = {
-            claim.name: {(m, t) for m, t in claim.cells() if not m.startswith("runs/")}
+            claim.name: {(m, t) for m, t in claim.cells() if not m.startswith(SCORED)}
             for claim in wanted
         }
         for method, task in set[Cell]().union(*needed.values()):
             definitions.method(method)
             definitions.task(task)
-        lacking = {name: self._lacking(cells, missing) for name, cells in needed.items()}
-        runs = (cells for name, cells in needed.items() if not lacking[name])
+        lacking = self._lacking(set[Cell]().union(*needed.values()), missing)
+        reasons = {
+            name: lacking[min(absent)]
+            for name, cells in needed.items()
+            if (absent := lacking.keys() & {method for method, _ in cells})
+        }
+        runs = (cells for name, cells in needed.items() if name not in reasons)
         records = self._measured(set[Cell]().union(*runs), missing)
         found = [
-            untested(claim, reason)
-            if (reason := lacking[claim.name])
+            untested(claim, reasons[claim.name])
+            if claim.name in reasons
             else evaluate_claim(claim, records, self._relevant)
             for claim in wanted
         ]
@@ -125,6 +131,7 @@ class Verdicts(Runs):
             missing: as in `claims`.
 
         Returns: each table with all its values: within, above, below, or not run with the reason.
+        With `run`, the cells of a method that needs an extra that is not installed are not run.
 
         Raises: RankstoneError, before anything runs, if a name or a definition is wrong.
         """
@@ -145,6 +152,8 @@ class Verdicts(Runs):
         )
         for paper in wanted:
             papers.refuse_unknown_tasks(paper, known)
-        records = self._measured({c for p in wanted for c in papers.needed(p, known)}, missing)
+        cells = {cell for paper in wanted for cell in papers.needed(paper, known)}
+        known = replace(known, lacking=self._lacking(cells, missing))
+        records = self._measured({c for c in cells if c[0] not in known.lacking}, missing)
         found = [papers.reproduce_table(paper, records, known) for paper in wanted]
         return ShownList(found, functools.partial(page, every=bool(tables)), "published table")

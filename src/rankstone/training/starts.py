@@ -35,15 +35,15 @@ def whole_network(part: AdapterSpec) -> AdapterSpec:
     return part.model_copy(update={"parameters": kept})
 
 
-def dense(runner: Any, recipe: Recipe) -> Start:
+def dense(runner: Any, recipe: Recipe, _: Any) -> Start:
     """Return the dual encoder with all its modules."""
     whole = dataclasses.replace(runner, exit_layer=recipe.layers)
     _refuse_more_than_one(runner, "layer_norm")
-    model = whole._network("document", whole.model).load().model
+    model = _begun(whole._network("document", whole.model).load().model, recipe)
     return Start(_limited(model, runner), _prompts(runner, recipe), runner._similarity)
 
 
-def quantised(runner: Any, recipe: Recipe) -> Start:
+def quantised(runner: Any, recipe: Recipe, documents: Any) -> Start:
     """Return the encoder of a product quantiser, with the layers that it has."""
     encoder = runner.encoder
     views = [getattr(encoder, key, True) for key in ("dimensions", "feed_forward", "layer_norm")]
@@ -53,55 +53,59 @@ def quantised(runner: Any, recipe: Recipe) -> Start:
             " 'dimensions', 'feed_forward' and 'layer_norm'."
         )
     layers = recipe.layers or encoder.exit_layer
-    return dense(encoder, recipe.model_copy(update={"layers": layers}))
+    return dense(encoder, recipe.model_copy(update={"layers": layers}), documents)
 
 
-def sparse(runner: Any, recipe: Recipe) -> Start:
-    """Return the masked language model with its pooling."""
+def sparse(runner: Any, recipe: Recipe, documents: Any) -> Start:
+    """Return the masked language model with its pooling, for queries too, or with their tokens."""
     from rankstone.runners.transformer.vocabulary import whole_splade
 
     whole = dataclasses.replace(runner, exit_layer=recipe.layers)
     _refuse_more_than_one(runner)
     network = whole._network("document", whole.model)
-    model = whole_splade(network, runner.pooling, runner.activation)
-    return Start(_limited(model, runner), _prompts(runner, recipe), "dot")
+    model = _begun(whole_splade(network, runner.pooling, runner.activation), recipe)
+    start = Start(_limited(model, runner), _prompts(runner, recipe), "dot")
+    if runner.query == "model":
+        return start
+    whole_model = routed(model, token_weights(runner, model, documents))
+    return start._replace(model=whole_model, routes=_by_column(recipe, "query", "document"))
 
 
-def cross_encoder(scorer: Any, recipe: Recipe) -> Start:
+def cross_encoder(scorer: Any, recipe: Recipe, _: Any) -> Start:
     """Return the classifier of pairs; weights that the start does not have are random."""
     from sentence_transformers import CrossEncoder
-    from sentence_transformers.base.modules import Transformer
 
-    from rankstone.runners.transformer.submodels.early_exit import leave
-
-    module = Transformer(
-        str(scorer.model.folder),
-        transformer_task="sequence-classification",
-        config_kwargs={"num_labels": 1, "local_files_only": True},
-        model_kwargs={"local_files_only": True},
-    )
-    if recipe.layers is not None:
-        leave(module.auto_model, recipe.layers, scorer.model.id)
-    model = CrossEncoder(modules=[module], device="cpu")
+    classes = {"num_labels": 1, "local_files_only": True}
+    task = "sequence-classification"
+    module = _backbone(scorer, recipe, transformer_task=task, config_kwargs=classes)
+    model = _begun(CrossEncoder(modules=[module], device="cpu"), recipe)
     module.tokenizer.model_max_length = scorer.max_length
     return Start(model, {}, "")
 
 
-def states(scorer: Any, recipe: Recipe) -> Start:
+def states(scorer: Any, recipe: Recipe, _: Any) -> Start:
     """Return the token states of a scorer's backbone."""
     from sentence_transformers import SentenceTransformer
+
+    if getattr(scorer, "candidates", None):
+        raise DefinitionError("[training]: one backbone is trained. Remove 'candidates'.")
+    module = _backbone(scorer, recipe)
+    model = _begun(SentenceTransformer(modules=[module], device="cpu"), recipe)
+    model.max_seq_length = max(scorer.query_length, scorer.document_length)
+    return Start(model, {}, "")
+
+
+def _backbone(scorer: Any, recipe: Recipe, **settings: Any) -> Any:
+    """Return the network of a scorer, up to the layer of the recipe if that states one."""
     from sentence_transformers.base.modules import Transformer
 
     from rankstone.runners.transformer.submodels.early_exit import leave
 
-    if getattr(scorer, "candidates", None):
-        raise DefinitionError("[training]: one backbone is trained. Remove 'candidates'.")
-    module = Transformer(str(scorer.model.folder), model_kwargs={"local_files_only": True})
+    given = {"model_kwargs": {"local_files_only": True}, **settings}
+    module = Transformer(str(scorer.model.folder), **given)
     if recipe.layers is not None:
         leave(module.auto_model, recipe.layers, scorer.model.id)
-    model = SentenceTransformer(modules=[module], device="cpu")
-    model.max_seq_length = max(scorer.query_length, scorer.document_length)
-    return Start(model, {}, "")
+    return module
 
 
 def generative(runner: Any, recipe: Recipe, documents: Any) -> Start:
@@ -130,18 +134,18 @@ def generative(runner: Any, recipe: Recipe, documents: Any) -> Start:
     return Start(SentenceTransformer(modules=[module], device="cpu"), prompts, "")
 
 
-STARTS: dict[str, Callable[..., Start]] = {
+STARTS: dict[str, Callable[[Any, Recipe, Any], Start]] = {
     "cross_encoder": cross_encoder, "dense": dense, "generative": generative, "jpq": quantised,
     "poly_encoder": states, "repconc": quantised, "sparse": sparse, "uni_encoder": states,
 }  # fmt: skip
-"""Adapter -> the function that opens its start."""
+"""Adapter -> the function that opens its start, given the runner, the recipe and its documents."""
 
 
 def opened(adapter: str, runner: Any, recipe: Recipe, documents: Any) -> Start:
     """Return the start of a recipe; DefinitionError for an adapter that is not trained.
 
     Args:
-        documents: Texts by which tokens of queries are weighed, where queries do without a network.
+        documents: Texts that get docids, or weigh the tokens of queries that no network encodes.
     """
     import torch
 
@@ -151,17 +155,7 @@ def opened(adapter: str, runner: Any, recipe: Recipe, documents: Any) -> Start:
             f"[training]: the adapter '{adapter}' has no recipe. Adapters that are trained:"
             f" {', '.join(STARTS)}."
         )
-    if adapter == "generative":
-        return generative(runner, recipe, documents)
-    start = STARTS[adapter](runner, recipe)
-    if recipe.start == "random":
-        _renew(start.model)
-    if getattr(runner, "query", "model") == "model":
-        return start
-    columns = ("positive", *_negatives(recipe))
-    routes = {"anchor": "query", **dict.fromkeys(columns, "document")}
-    weights = token_weights(runner, start.model, documents)
-    return start._replace(model=routed(start.model, weights), routes=routes)
+    return STARTS[adapter](runner, recipe, documents)
 
 
 def routed(model: Any, weights: Any) -> Any:
@@ -206,16 +200,17 @@ def write(start: Start, folder: Path) -> None:
     model.save_pretrained(str(folder), create_model_card=False)
 
 
-def _renew(model: Any) -> None:
-    """Replace all weights by those that transformers begins with."""
-    for module in model.modules():
-        if hasattr(module, "init_weights") and hasattr(module, "config"):
-            for inner in module.modules():
-                inner._is_hf_initialized = False
-                for weight in inner.parameters(recurse=False):
-                    weight._is_hf_initialized = False
-            module.init_weights()
-            return
+def _begun(model: Any, recipe: Recipe) -> Any:
+    """Return the model, with the weights that transformers begins with if the start is random."""
+    networks = (m for m in model.modules() if hasattr(m, "init_weights") and hasattr(m, "config"))
+    network = next(networks, None) if recipe.start == "random" else None
+    if network is not None:
+        for inner in network.modules():
+            inner._is_hf_initialized = False
+            for weight in inner.parameters(recurse=False):
+                weight._is_hf_initialized = False
+        network.init_weights()
+    return model
 
 
 def _refuse_more_than_one(runner: Any, *more: str) -> None:
@@ -233,10 +228,11 @@ def _limited(model: Any, runner: Any) -> Any:
 
 
 def _prompts(runner: Any, recipe: Recipe) -> dict[str, str]:
-    query, document = runner._prompt("query"), runner._prompt("document")
-    words = {"anchor": query, **dict.fromkeys(("positive", *_negatives(recipe)), document)}
+    words = _by_column(recipe, runner._prompt("query"), runner._prompt("document"))
     return {column: text for column, text in words.items() if text}
 
 
-def _negatives(recipe: Recipe) -> list[str]:
-    return [f"negative_{number}" for number in range(1, recipe.per_pair + 1)]
+def _by_column(recipe: Recipe, query: str, document: str) -> dict[str, str]:
+    """Return `query` for the column of queries, `document` for those of documents."""
+    negatives = [f"negative_{number}" for number in range(1, recipe.per_pair + 1)]
+    return {"anchor": query, **dict.fromkeys(["positive", *negatives], document)}

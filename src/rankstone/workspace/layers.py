@@ -84,22 +84,7 @@ class Layers:
     @property
     def published(self) -> Path:
         """The file of published values."""
-        return self.leaderboards / "published.csv"
-
-    @property
-    def leaderboards(self) -> Path:
-        """Defined leaderboards, one file each."""
-        return self.root / "leaderboards"
-
-    @property
-    def claims(self) -> Path:
-        """The claims of papers, one file each."""
-        return self.leaderboards / "claims"
-
-    @property
-    def papers(self) -> Path:
-        """Published tables, one file each."""
-        return self.leaderboards / "papers"
+        return self.root / "leaderboards" / "published.csv"
 
     @property
     def results(self) -> Path:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.readers.jsonl import records
 from rankstone.benchmarks.storage.atomic_folders import inside
-from rankstone.errors import DataError, MissingExtraError
+from rankstone.errors import DataError, require
 from rankstone.hub import COMMIT, causes
 from rankstone.text_files import plain_name
 
@@ -153,10 +153,8 @@ def _rows_in(batches: Iterable[Any], source: object) -> Iterator[Row]:
 
 
 def _load(table: HubTable, sources: Sources) -> Any:
-    try:
-        library = importlib.import_module("datasets")
-    except ImportError:
-        raise MissingExtraError(f"Loading {table.source}", "beir") from None
+    require(f"Loading {table.source}", "beir", "datasets")
+    library = importlib.import_module("datasets")
     # One folder per revision: offline, the library takes any revision that it finds in a folder.
     name = quote(f"{table.repository}@{table.revision}", safe="@")
     try:

@@ -22,10 +22,10 @@ from rankstone.errors import (
     ChecksumError,
     DataError,
     DefinitionError,
-    MissingExtraError,
     NetworkError,
     SourceGoneError,
     did_you_mean,
+    require,
 )
 from rankstone.specs import TaskSpec, canonical_digest
 
@@ -95,10 +95,9 @@ def library(sources: Sources) -> Any:
     os.environ.setdefault("IR_DATASETS_HOME", str(_home(sources)))
     # Small files are also looked up in the folder in which `_prefetch` stores them.
     os.environ.setdefault("IR_DATASETS_SMALL_FILE_SIZE", "0")
-    try:
-        import ir_datasets
-    except ImportError:
-        raise MissingExtraError("ir_datasets", "beir") from None
+    require("ir_datasets", "beir", "ir_datasets")
+    import ir_datasets
+
     return ir_datasets
 
 

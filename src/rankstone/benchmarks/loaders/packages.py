@@ -11,7 +11,6 @@ import platform
 import sysconfig
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from rankstone.benchmarks.dataset import RawDataset, Sources
@@ -23,6 +22,7 @@ from rankstone.benchmarks.loaders.stdlib import (
     source_files,
 )
 from rankstone.errors import DataError
+from rankstone.files import package_folder
 from rankstone.specs import TaskSpec, canonical_digest
 
 TEST_SHARE = 20
@@ -60,17 +60,17 @@ def load(
 
 def _folder(task: TaskSpec, name: str, package: str) -> Path:
     """Return the folder of an installed package without importing it."""
-    spec = find_spec(package)
+    folder = package_folder(package)
     try:
         version(name)
     except PackageNotFoundError:
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
+        folder = None
+    if folder is None:
         raise DataError(
             f"{task.name}: the package '{name}' is not installed, and its functions are part of the"
             f" collection. Install: pip install -c constraints.txt {name}"
         )
-    return Path(next(iter(spec.submodule_search_locations)))
+    return folder
 
 
 def _entries(folders: Mapping[str, Path]) -> list[Entry]:

@@ -12,17 +12,16 @@ and any index retrieve chunks, and answers are matched in the text that a reader
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import Any
 
 from rankstone.benchmarks.dataset import Document, RawDataset, Sources
 from rankstone.benchmarks.loaders.beir import mirrored
 from rankstone.errors import DataError, DefinitionError
+from rankstone.files import package_folder
 from rankstone.specs import TaskSpec, canonical_digest
 
 TEMPLATE = "{title}"
@@ -112,10 +111,8 @@ def cut(texts: list[str], tokens: int) -> list[list[str]]:
 def _tokenizer() -> Any:
     from tokenizers import Tokenizer
 
-    spec = importlib.util.find_spec("wordllama")
-    places = (spec.submodule_search_locations if spec else None) or ()
-    found = (Path(place) / "tokenizers" / TOKENIZER for place in places)
-    path = next((file for file in found if file.is_file()), None)
-    if path is None:
+    folder = package_folder("wordllama")
+    path = folder / "tokenizers" / TOKENIZER if folder else None
+    if path is None or not path.is_file():
         raise DataError("wordllama carries no tokenizer. Install: pip install 'wordllama>=0.3.8'")
     return Tokenizer.from_file(str(path))

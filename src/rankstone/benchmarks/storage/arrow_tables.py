@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rankstone.arrays import Ints
 from rankstone.errors import DataError
 from rankstone.files import sync
-from rankstone.text_files import encode_id, needs_encoding
+from rankstone.text_files import Strings, encode_id, needs_encoding
 
 BATCH_CHARS = 8 << 20
 BATCH_ROWS = 1 << 16
@@ -337,7 +337,7 @@ def positions_of(column: Any, wanted: Any) -> Ints:
     return found
 
 
-class MappedStrings(Sequence[str]):
+class MappedStrings(Strings):
     """Selected rows of a mapped string column, read on access."""
 
     def __init__(self, table: MappedTable, name: str, rows: Ints) -> None:
@@ -346,14 +346,9 @@ class MappedStrings(Sequence[str]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return self._table.take(self._name, self._rows[index])
-        return self._table.take(self._name, self._rows[index][None])[0]
+    def read(self, rows: range) -> list[str]:
+        chosen = np.arange(rows.start, rows.stop, rows.step, dtype=np.int64)
+        return self._table.take(self._name, self._rows[chosen])
 
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), BATCH_ROWS):

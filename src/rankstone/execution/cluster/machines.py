@@ -19,16 +19,14 @@ from rankstone.execution.cluster.failures import PassedError, checked, first_lin
 from rankstone.execution.cluster.nodes import Need, Node, Nodes, alive, grows
 from rankstone.execution.cluster.parcels import Files, Parcel, Prepared, encodings, send
 from rankstone.execution.cluster.seat import Measured, Seat
-from rankstone.execution.events import described
 from rankstone.execution.forecasts.api_price import api_parts
 from rankstone.execution.forecasts.capacity import refuse, refuse_large_models
 from rankstone.execution.job import Job
-from rankstone.execution.process import Limits, Outcome, error_info, interrupted
+from rankstone.execution.process import Limits, Outcome, error_info, failed, interrupted
 from rankstone.execution.reporting import Reporter
-from rankstone.execution.sweep import Machine, ThisMachine
+from rankstone.execution.sweep import Cell, Machine, Machines
 from rankstone.profiling.clock import Clock
 from rankstone.profiling.device import AUTO
-from rankstone.profiling.machine import environment
 from rankstone.profiling.memory import RESIDENT_SHARE
 from rankstone.progress import Progress
 from rankstone.results.record import Forecast, RunRecord
@@ -45,12 +43,11 @@ STOP_S = 5.0
 """Seconds for a stopped cell to remove its files on its node."""
 MOST_CELLS = 64
 """Number of cells that are followed concurrently."""
-Cell = Callable[[Reporter], RunRecord]
 
 
 @dataclass(kw_only=True)
-class Cluster:
-    """The machines of a Ray cluster (`rankstone.execution.sweep.Machines`)."""
+class Cluster(Machines):
+    """The machines of a Ray cluster."""
 
     address: str = ""
     """As in `connected`."""
@@ -63,6 +60,9 @@ class Cluster:
     _encoding: threading.Lock = field(default_factory=threading.Lock)
     _slicing: threading.Lock = field(default_factory=threading.Lock)
     _here: threading.Lock = field(default_factory=threading.Lock)
+
+    def refuse_device(self, device: str) -> None:
+        """Accept any: nodes use what they have."""
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -100,7 +100,7 @@ class Cluster:
         """Raise DoesNotFitError if the disk of the cache here, or the memory of every node, is too
         small; otherwise a cell waits for a node with enough memory, or fails if there is none."""
         if _needs_this_machine(job.method):
-            ThisMachine().refuse(forecast, job)
+            super().refuse(forecast, job)
             return
         nodes = alive()
         encoded = {"peak_rss_bytes": None, "disk_bytes": forecast.cache_bytes}
@@ -120,7 +120,7 @@ class Cluster:
         """Encode the documents of a cell, and measure it on a node; errors become its outcome."""
         if _needs_this_machine(job().method):
             with self._here:
-                return ThisMachine().run(job, forecast, dataset, limits, progress)
+                return super().run(job, forecast, dataset, limits, progress)
         try:
             return self._run(job(), cell_need(forecast), dataset, limits, progress)
         except KeyboardInterrupt:
@@ -128,8 +128,7 @@ class Cluster:
         except PassedError as passed:
             return self._known[0], passed.outcome
         except BaseException as error:
-            failed = error_info(*described(mended(error)))
-            return self._known[0], Outcome(status="failed", error=failed)
+            return self._known[0], failed(mended(error))
 
     def _run(
         self, job: Job, need: Need, dataset: Dataset, limits: Limits, progress: Progress
@@ -317,7 +316,7 @@ def _kept(measured: Measured, job: Job) -> Outcome:
     outcome = measured.outcome
     if outcome.measured is None:
         return outcome
-    here = environment(job.threads, job.seed, job.command, workspace=job.workspace)
+    here = job.environment()
     commit = {"git_commit": here.git_commit, "git_dirty": here.git_dirty}
     there = outcome.measured.environment.model_copy(update=commit)
     changed = outcome.measured.model_copy(update={"environment": there})

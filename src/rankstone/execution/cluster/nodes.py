@@ -16,7 +16,8 @@ from rankstone.errors import ClusterError
 from rankstone.execution.cell_key import source_digest
 from rankstone.execution.cluster.failures import is_loss
 from rankstone.execution.process import cell_variables
-from rankstone.profiling.machine import GIB, PACKAGES, fingerprint, package_versions
+from rankstone.files import gib
+from rankstone.profiling.machine import PACKAGES, fingerprint, package_versions
 from rankstone.progress import Progress, silent
 
 POLL_S = 0.5
@@ -35,7 +36,7 @@ class Need(NamedTuple):
     def __str__(self) -> str:
         parts = [f"{self.cpus:g} CPUs"]
         parts += [f"{self.gpus:g} GPUs"] if self.gpus else []
-        parts += [f"{self.memory_bytes / GIB:.1f} GiB of memory"] if self.memory_bytes else []
+        parts += [f"{gib(self.memory_bytes)} of memory"] if self.memory_bytes else []
         return ", ".join(parts)
 
     def bundle(self) -> dict[str, float]:

@@ -23,8 +23,7 @@ from rankstone.benchmarks.prepared import Copy, find_copy
 from rankstone.benchmarks.storage.atomic_folders import META, read_meta
 from rankstone.errors import AdapterError, ClusterError
 from rankstone.execution.cluster.failures import Failed, attempted, checked
-from rankstone.files import cache_root, sha256_of
-from rankstone.profiling.machine import GIB
+from rankstone.files import cache_root, existing, gib, sha256_of
 from rankstone.runners.code_digest import adapter_files, is_installed
 from rankstone.runners.construct import load_adapter, parts
 from rankstone.runners.models import LocatedModel, locate
@@ -211,12 +210,11 @@ class Receiver:
 
 def _lacking(files: list[File]) -> list[File]:
     found, root = [file for file in files if not _is_there(file)], cache_root()
-    there = next(folder for folder in (root, *root.parents) if folder.exists())
-    size, free = sum(file.size for file in found), shutil.disk_usage(there).free
+    size, free = sum(file.size for file in found), shutil.disk_usage(existing(root)).free
     if size > free:
         raise ClusterError(
-            f"node {platform.node()}: {size / GIB:.1f} GiB are to be sent to its cache {root}, and"
-            f" {free / GIB:.1f} GiB are free. Free space there, or start the node with another"
+            f"node {platform.node()}: {gib(size)} are to be sent to its cache {root}, and"
+            f" {gib(free)} are free. Free space there, or start the node with another"
             " folder: RANKSTONE_CACHE=DIR ray start --address HEAD:6379"
         )
     return found

@@ -13,7 +13,7 @@ import numpy as np
 from rankstone.benchmarks.dataset import Dataset
 from rankstone.errors import DoesNotFitError
 from rankstone.execution.job import Job
-from rankstone.profiling.machine import GIB
+from rankstone.files import existing, gib
 from rankstone.profiling.memory import available
 from rankstone.results.record import Forecast
 from rankstone.runners.construct import parts
@@ -49,9 +49,9 @@ def refuse_large_models(job: Job, memory: int | None = None, where: str = "") ->
     size, free = sum(_weights(job)), available() if memory is None else memory
     if size > free:
         raise DoesNotFitError(
-            f"{job.method.name}: its weights take {size / GIB:,.1f} GiB, and"
-            f" {free / GIB:,.1f} GiB of memory are available{where}. Use a machine with more"
-            " memory, or a smaller model; --force runs it anyway."
+            f"{job.method.name}: its weights take {gib(size)}, and {gib(free)} of memory are"
+            f" available{where}. Use a machine with more memory, or a smaller"
+            " model; --force runs it anyway."
         )
 
 
@@ -91,8 +91,8 @@ def _memory(found: Forecast) -> Iterator[str]:
     free = available()
     if found.peak_rss_bytes is not None and found.peak_rss_bytes > free:
         yield (
-            f"it needs about {found.peak_rss_bytes / GIB:,.1f} GiB of memory, and"
-            f" {free / GIB:,.1f} GiB are available (a smaller index or model, or more memory)"
+            f"it needs about {gib(found.peak_rss_bytes)} of memory, and"
+            f" {gib(free)} are available (a smaller index or model, or more memory)"
         )
 
 
@@ -102,14 +102,14 @@ def _disk(found: Forecast, job: Job) -> Iterator[str]:
     index = (found.disk_bytes or 0) - encodings
     wanted: dict[int, list[tuple[int, str, Path]]] = {}
     for need in ((encodings, "--cache", job.cache), (index, "--results", job.staging.parent)):
-        folder = next(path for path in (need[2], *need[2].parents) if path.exists())
+        folder = existing(need[2])
         wanted.setdefault(folder.stat().st_dev, []).append((need[0], need[1], folder))
     for needs in wanted.values():
         size, free = sum(need[0] for need in needs), shutil.disk_usage(needs[0][2]).free
         if size > free:
             options = " and ".join(need[1] for need in needs)
             yield (
-                f"it needs about {size / GIB:,.1f} GiB of disk in {needs[0][2]}, and"
-                f" {free / GIB:,.1f} GiB are free (another folder: {options}; or remove"
+                f"it needs about {gib(size)} of disk in {needs[0][2]}, and"
+                f" {gib(free)} are free (another folder: {options}; or remove"
                 " encodings: rankstone cache rm)"
             )

@@ -25,14 +25,12 @@ def planned(sweep: Sweep, reporter: Reporter) -> Iterator[Planned]:
     Raises RankstoneError before anything is sampled if the definition of a method is invalid, or
     the device is missing.
     """
-    sweep.check_device()
-    sweep.check_methods()
+    sweep.check()
     for task in sweep.tasks:
         opened = _opened(sweep, task, reporter)
-        for method in sweep.methods:
-            stated = method.on_task(task.name, task.instruction)
-            reporter.started(f"{stated.name} on {task.name}")
-            yield _planned(sweep, stated, task, opened, reporter)
+        for method in sweep.methods_on(task):
+            reporter.started(f"{method.name} on {task.name}")
+            yield _planned(sweep, method, task, opened, reporter)
 
 
 def _opened(sweep: Sweep, task: TaskSpec, reporter: Reporter) -> Dataset | BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rankstone.errors import MissingExtraError
+from rankstone.errors import require
 from rankstone.leaderboards.document import Page
 from rankstone.leaderboards.formats import svg
 
@@ -17,8 +17,7 @@ def converted(picture: str) -> bytes:
     Raises:
         MissingExtraError: the library for the conversion is not installed.
     """
-    try:
-        from vl_convert import svg_to_pdf
-    except ImportError:
-        raise MissingExtraError("PDF", "site") from None
+    require("PDF", "site", "vl_convert")
+    from vl_convert import svg_to_pdf
+
     return svg_to_pdf(picture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from rankstone.leaderboards.gate_rules import GateRules
+from rankstone.leaderboards.gates.rules import GateRules
 from rankstone.results.store import Stored
 
 Verdict = Literal[

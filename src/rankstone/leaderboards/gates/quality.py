@@ -12,7 +12,6 @@ from rankstone.errors import ResultsError
 from rankstone.evaluation.family import Drop, Member, drops
 from rankstone.evaluation.sign_flips import TIE
 from rankstone.leaderboards.compare import obstacles, paired_values
-from rankstone.leaderboards.gate_rules import GateRules, QualityRule
 from rankstone.leaderboards.gates.judgement import (
     CellName,
     Judgement,
@@ -22,6 +21,7 @@ from rankstone.leaderboards.gates.judgement import (
     judged,
     settled,
 )
+from rankstone.leaderboards.gates.rules import GateRules, QualityRule
 from rankstone.leaderboards.suites import shares
 from rankstone.specs import SuiteSpec
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rankstone.leaderboards.boards import Board, TableSpec
+from rankstone.leaderboards.board_spec import TableSpec
+from rankstone.leaderboards.boards import Board
 from rankstone.leaderboards.boards import board as board_of
 from rankstone.leaderboards.curves.curves import of_grids, of_load
 from rankstone.leaderboards.curves.drawn import pictures

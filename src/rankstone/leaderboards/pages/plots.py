@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rankstone.errors import ResultsError, installed, require
+from rankstone.errors import ResultsError, require
 from rankstone.leaderboards.costs import (
     BY_NAME,
     Cost,
@@ -14,7 +14,7 @@ from rankstone.leaderboards.costs import (
     mark_of,
     pareto_optimal,
 )
-from rankstone.leaderboards.curves.drawn import NEEDED
+from rankstone.leaderboards.curves.drawn import NEEDED, can_plot
 from rankstone.leaderboards.document import Page, Picture
 from rankstone.leaderboards.labels import short_name
 from rankstone.leaderboards.site.fronts import place_names
@@ -53,7 +53,7 @@ def quality_against_cost(records: Sequence[RunRecord], cost: Cost = LATENCY) -> 
 
     Empty if fewer than two records have both figures, or the drawing libraries are missing.
     """
-    drawn = chart(records, cost) if installed(*NEEDED) else None
+    drawn = chart(records, cost) if can_plot() else None
     if drawn is None:
         return ""
     import vl_convert

@@ -9,9 +9,7 @@ chapter 13).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,29 +17,13 @@ import numpy as np
 from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
 from rankstone.evaluation import sign_flips
-from rankstone.evaluation.conventions.rules import Rules
-from rankstone.evaluation.conventions.scores import ordered
 from rankstone.evaluation.hubness import k_occurrence, skewness
 from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, of_means, of_ratio
 from rankstone.leaderboards.costs import BY_PLACE, CACHED, Cost, obstacle
-from rankstone.results.per_query import read_latency, read_per_query
-from rankstone.results.record import RunRecord
-from rankstone.results.side_files import Kind, side_file
-from rankstone.results.trec_run import read_run
+from rankstone.leaderboards.papers.stored_cells import Cell
 
-PROTOCOL = Rules()
-STORED = {"run": "its run is", "per_query": "its values per query are", "latency": "its times are"}
-JUDGED = "judgements"
-"""The truth that is labelled relevance, and no run."""
 COUNTED = ".flops"
 """End of figures that are counts, the same on every machine."""
-Relevant = Callable[[RunRecord], Mapping[str, list[str]]]
-"""A record -> the relevant documents of each query of its task."""
-
-
-def unopened(record: RunRecord) -> Mapping[str, list[str]]:
-    """A `Relevant` without data sets."""
-    raise ResultsError(f"{record.task.name}: its judgements were not opened.")
 
 
 class Value(NamedTuple):
@@ -55,98 +37,6 @@ class Value(NamedTuple):
     """Queries it was taken over."""
     parts: tuple[float, ...] = ()
     """Terms that it was computed from: the values of `of` and `than`."""
-
-
-class Cell:
-    """A record with what lies beside it."""
-
-    def __init__(self, record: RunRecord, path: Path, relevant: Relevant = unopened) -> None:
-        self.record = record
-        self._path = path
-        self._relevant = relevant
-
-    @property
-    def name(self) -> str:
-        return f"{self.record.method.name} on {self.record.task.name}"
-
-    def measure(self, name: str) -> dict[str, float]:
-        """Query id -> value."""
-        read = read_per_query(self._file("per_query"))
-        if name not in read.measures:
-            raise ResultsError(f"{self.name}: '{name}' was not measured per query.")
-        return dict(zip(read.query_ids, read.measures[name].tolist(), strict=True))
-
-    @cached_property
-    def rankings(self) -> dict[str, list[str]]:
-        """Query id -> document ids, best first, as the protocol orders ties."""
-        run = ordered(read_run(self._file("run")), PROTOCOL.order, PROTOCOL.score_dtype)
-        docs = np.array(run.document_ids, dtype=object)[run.document]
-        ends = np.searchsorted(run.query, np.arange(len(run.query_ids) + 1))
-        return {
-            query: docs[ends[n] : ends[n + 1]].tolist() for n, query in enumerate(run.query_ids)
-        }
-
-    @cached_property
-    def relevant(self) -> Mapping[str, list[str]]:
-        """Query id -> ids of its relevant documents."""
-        return self._relevant(self.record)
-
-    @cached_property
-    def unseen(self) -> set[str] | None:
-        """Queries whose relevant documents training did not see; None where that is not stored."""
-        read = read_per_query(self._file("per_query"))
-        if read.unseen is None:
-            return None
-        return {q for q, apart in zip(read.query_ids, read.unseen, strict=True) if apart}
-
-    def latencies(self, part: str) -> Floats | None:
-        """Milliseconds of each timed query in `encode`, `search` or both; None if not stored."""
-        path = side_file(self.record, self._path, "latency")
-        if path is None:
-            return None
-        raw = read_latency(path)
-        given = {"encode": raw.encode_ms, "search": raw.search_ms}
-        return given.get(part, raw.encode_ms + raw.search_ms)
-
-    def figure(self, name: str) -> float:
-        """A number of the record by its path: `profile.index.memory_bytes`."""
-        value: Any = self.record.model_dump(mode="json")
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise ResultsError(f"{self.name}: the record has no number '{name}'.")
-        return float(value)
-
-    def _file(self, kind: Kind) -> Path:
-        path = side_file(self.record, self._path, kind)
-        if path is None:
-            raise ResultsError(
-                f"{self.name}: {STORED[kind]} not stored beside the record."
-                " Run it again: rankstone claims --missing run"
-            )
-        return path
-
-
-class Folds(Cell):
-    """The cells of all folds of a task, whose values per query count as those of one."""
-
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        first = cells[0]
-        super().__init__(first.record, first._path, first._relevant)
-        self._cells = cells
-
-    def measure(self, name: str) -> dict[str, float]:
-        found = [cell.measure(name) for cell in self._cells]
-        joined = {query: value for values in found for query, value in values.items()}
-        if len(joined) < sum(map(len, found)):
-            raise ResultsError(f"{self.name}: folds share queries. Run them again.")
-        return joined
-
-    @cached_property
-    def unseen(self) -> set[str] | None:
-        found = [cell.unseen for cell in self._cells]
-        known = [queries for queries in found if queries is not None]
-        return set[str]().union(*known) if len(known) == len(found) else None
 
 
 class Check(NamedTuple):
@@ -265,15 +155,12 @@ def _percentiles(figure: str, of: Cell, than: Cell, parts: tuple[float, float]) 
     """The ratio of two percentiles of latency, `profile.latency.<part>.p<rank>_ms`."""
     ratio = Value(parts[0] / parts[1], parts=parts)
     found = re.fullmatch(r"profile\.latency\.(\w+)\.p(\d+)_ms", figure)
-    raw = [cell.latencies(found[1]) for cell in (of, than)] if found else [None, None]
-    if found is None or raw[0] is None or raw[1] is None:
+    stored = [cell.latencies(found[1]) for cell in (of, than)] if found else []
+    raw = [ms for ms in stored if ms is not None]
+    if found is None or len(raw) < 2:
         return ratio
     rank, rng = float(found[2]), np.random.default_rng(SEED)
-    drawn = [
-        np.percentile(rng.choice(ms, (RESAMPLES, len(ms))), rank, axis=1)
-        for ms in raw
-        if ms is not None
-    ]
+    drawn = [np.percentile(rng.choice(ms, (RESAMPLES, len(ms))), rank, axis=1) for ms in raw]
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(drawn[0] / drawn[1], [tail, 100 - tail])
     return ratio._replace(low=float(low), high=float(high), n=len(raw[0]))

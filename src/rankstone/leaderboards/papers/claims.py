@@ -14,21 +14,17 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from rankstone.errors import RankstoneError, ResultsError, did_you_mean
-from rankstone.leaderboards.papers.checks import (
-    CHECKS,
-    JUDGED,
-    Cell,
-    Folds,
-    Relevant,
-    Value,
-    unopened,
-)
+from rankstone.leaderboards.papers.checks import CHECKS, Value
+from rankstone.leaderboards.papers.stored_cells import Cell, Folds, Relevant, unopened
 from rankstone.results.record import RunRecord
+from rankstone.results.side_files import SCORED, again
 from rankstone.results.store import Found
 from rankstone.strict import Spec
 
 Verdict = Literal["holds", "does not hold", "inconclusive", "not tested"]
 UNMEASURED = "not measured"
+JUDGED = "judgements"
+"""The truth that is labelled relevance, and no run."""
 BOUNDS: Mapping[str, Callable[[float, float], bool]] = {
     "at_least": operator.ge, "above": operator.gt, "at_most": operator.le, "below": operator.lt,
 }  # fmt: skip
@@ -261,8 +257,7 @@ def _finding(check: CheckSpec, task: str, records: Found, relevant: Relevant) ->
 def _cell(method: str, task: str, records: Found, relevant: Relevant) -> Cell:
     record, path = records.get((method, task), (None, None))
     if record is None or path is None:
-        mend = f" (rankstone score FILE --on {task} --name {method})"
-        scored = mend if method.startswith("runs/") else ""
+        scored = f" ({again(method, task)})" if method.startswith(SCORED) else ""
         raise ResultsError(f"{method} on {task}: {UNMEASURED}{scored}")
     if record.status != "ok":
         raise ResultsError(record.failure())

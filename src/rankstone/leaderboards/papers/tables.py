@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from rankstone.errors import DefinitionError, did_you_mean
 from rankstone.leaderboards.suites import mean_of
 from rankstone.results.record import RunRecord
+from rankstone.results.side_files import SCORED, again
 from rankstone.results.store import Found
 from rankstone.specs import MethodSpec, SuiteSpec, TaskSpec
 from rankstone.strict import Spec
@@ -28,8 +29,6 @@ WIDEST_SHARE = 0.1
 """Largest tolerance of a count, as a fraction of the smallest value in the row."""
 SLACK = 1e-9
 """Rounding slack, so that a value exactly at the tolerance is within it."""
-SCORED = "runs/"
-"""Prefix of run files scored by `rankstone score`, which have no definition and cannot be run."""
 
 
 class RowSpec(Spec):
@@ -130,6 +129,8 @@ class Known:
     """Methods whose weights were never released."""
     reach: frozenset[str] = frozenset()
     """Tasks whose data is available."""
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """Method that needs an extra that is not installed -> the install line."""
 
     @classmethod
     def of(
@@ -296,10 +297,12 @@ def _measured(cell: PaperCell, method: str, records: Found, known: Known) -> Pap
 
 def _fault(record: RunRecord | None, method: str, task: str, cell: PaperCell, known: Known) -> str:
     """Return the reason why `record` has no value for the cell; empty if it has one."""
-    mend = f"rankstone run {method} --on {task}"
+    mend = again(method, task)
+    if method in known.lacking:
+        return known.lacking[method]
     if record is None:
         if method.startswith(SCORED):
-            return f"not scored (rankstone score FILE --on {task} --name {method})"
+            return f"not scored ({mend})"
         if method in known.unreleased:
             return f"the weights of {method} were never released"
         return f"not measured ({mend})" if task in known.reach else "the data is not available"

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rankstone.files import GIB, MIB
 from rankstone.leaderboards.costs import Cost, pareto
 from rankstone.leaderboards.labels import short_name
-from rankstone.leaderboards.numbers import GIB, MIB, flagged, interval, quality
+from rankstone.leaderboards.numbers import flagged, interval, quality
 from rankstone.leaderboards.site.model import Site
 from rankstone.leaderboards.site.vega import PADDING, SIZES, rounded
 from rankstone.leaderboards.site.views import Ranked, View

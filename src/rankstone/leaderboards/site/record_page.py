@@ -43,6 +43,7 @@ from rankstone.leaderboards.trained import (
 )
 from rankstone.results.per_query import read_latency
 from rankstone.results.record import Environment, Latency, Phase, RunRecord
+from rankstone.results.side_files import SCORED
 
 MARKS = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms"}
 """Percentiles marked in the latency histogram."""
@@ -195,7 +196,7 @@ def _commands(record: RunRecord) -> list[str]:
     here, name = record.environment, record.method.name
     known = here.git_commit and not here.git_dirty
     lines = [f"git checkout {shlex.quote(here.git_commit or '')}"] if known else []
-    if not name.startswith("runs/"):
+    if not name.startswith(SCORED):
         seed = f" --seed {here.seed}" if here.seed is not None else ""
         on = shlex.quote(record.task.name)
         lines.append(f"rankstone run {shlex.quote(name)} --on {on}{seed} --force")

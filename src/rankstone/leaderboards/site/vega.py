@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, get_args
 
-from rankstone.errors import MissingExtraError
+from rankstone.errors import require
 from rankstone.leaderboards.curves.curves import Curves, Kind, names_of
-from rankstone.leaderboards.curves.drawn import SHAPES, layers
+from rankstone.leaderboards.curves.drawn import NEEDED, SHAPES, layers
 from rankstone.leaderboards.site.model import COLOURS
 
 if TYPE_CHECKING:
@@ -137,20 +137,17 @@ def vega() -> str:
     Raises:
         MissingExtraError: the plotting libraries are not installed.
     """
-    try:
-        import vl_convert
-    except ImportError:
-        raise MissingExtraError("The site", "site") from None
+    require("The site", "site", *NEEDED)
+    import vl_convert
+
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")) + "\n"
 
 
 @cache
 def _compiled() -> dict[str, Any]:
-    try:
-        import altair as alt
-        import vl_convert  # noqa: F401 - compiles
-    except ImportError:
-        raise MissingExtraError("The site", "site") from None
+    require("The site", "site", *NEEDED)
+    import altair as alt
+
     kinds: dict[str, Callable[[Any], alt.TopLevelMixin]] = {
         "front": lambda alt: _named(alt, "front"),
         "home": lambda alt: _named(alt, "home"),

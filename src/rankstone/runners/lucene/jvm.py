@@ -8,7 +8,6 @@ require the module `jdk.incubator.vector`, which trimmed Java runtimes lack.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rankstone.errors import ModelError
+from rankstone.files import package_folder
 
 OPTIONS = ("-Xrs", "-XX:+UseSerialGC")
 """Python handles signals, so that a run can be interrupted; the serial collector takes the least
@@ -47,11 +47,8 @@ def java_text(text: str) -> str:
 
 def jar() -> Path:
     """Return the newest jar of Anserini in the installed pyserini."""
-    spec = importlib.util.find_spec("pyserini")
-    folders = spec.submodule_search_locations if spec else None
-    found = [
-        p for folder in folders or () for p in Path(folder).glob("resources/jars/anserini-*.jar")
-    ]
+    folder = package_folder("pyserini")
+    found = list(folder.glob("resources/jars/anserini-*.jar")) if folder else []
     if not found:
         raise ModelError(
             "pyserini is installed without its Java archive (resources/jars/anserini-*.jar)."

@@ -25,7 +25,30 @@ from rankstone.runners.protocols import (
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class LucenePrebuilt(Defaults):
+class OfPrebuilt(Defaults):
+    """Base of methods that search one of pyserini's prebuilt indexes."""
+
+    requires: ClassVar[Mapping[str, str]] = LIBRARIES
+
+    prebuilt: str
+    """Name in pyserini's registry."""
+    md5: str
+    """The registry's digest of the archive."""
+    separate_ties: bool = True
+    """Lower each of several equal scores by the least that keeps them in order."""
+
+    def _settings(self, context: Context, **more: Any) -> PrebuiltSettings:
+        return PrebuiltSettings(
+            name=self.prebuilt,
+            folder=str(folder_of(self.prebuilt, self.md5)),
+            separate_ties=self.separate_ties,
+            threads=context.threads,
+            **more,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LucenePrebuilt(OfPrebuilt):
     """BM25 over one of pyserini's prebuilt indexes, searched as by its `LuceneSearcher`.
 
     The collection's texts are not read: the index was built from its makers' texts. Documents are
@@ -35,20 +58,12 @@ class LucenePrebuilt(Defaults):
     order.
     """
 
-    requires: ClassVar[Mapping[str, str]] = LIBRARIES
-
-    prebuilt: str
-    """Name in pyserini's registry."""
-    md5: str
-    """The registry's digest of the archive."""
     k1: Annotated[float, Field(ge=0)] = 0.9
     b: Annotated[float, Field(ge=0, le=1)] = 0.4
     fields: dict[str, float] = Field(default_factory=lambda: {"contents": 1.0})
     """Field -> weight of the field's score."""
     language: str = "en"
     """Language for analysing queries, as pyserini's `--language`."""
-    separate_ties: bool = True
-    """Lower each of several equal scores by the least that keeps them in order."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -68,21 +83,13 @@ class LucenePrebuilt(Defaults):
 
     def index(self, documents: Chunks[list[str]], context: Context) -> PrebuiltIndex:
         """Open the index and match its documents with the collection; `documents` is never read."""
-        settings = PrebuiltSettings(
-            name=self.prebuilt,
-            folder=str(folder_of(self.prebuilt, self.md5)),
-            separate_ties=self.separate_ties,
-            threads=context.threads,
-            k1=self.k1,
-            b=self.b,
-            fields=self.fields,
-            language=self.language,
-        )
+        words = {"k1": self.k1, "b": self.b, "fields": self.fields, "language": self.language}
+        settings = self._settings(context, **words)
         return PrebuiltIndex.open(settings, context.ids)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class LucenePrebuiltImpact(ByMember):
+class LucenePrebuiltImpact(OfPrebuilt, ByMember):
     """One of pyserini's prebuilt impact indexes, searched with queries of a sparse encoder.
 
     The member encodes queries, and must have the vocabulary of the encoder that built the index;
@@ -91,17 +98,9 @@ class LucenePrebuiltImpact(ByMember):
     differences between the collections, and ties, are handled as in `lucene_prebuilt`.
     """
 
-    requires: ClassVar[Mapping[str, str]] = LIBRARIES
-
     members: OneMember
     """The query encoder."""
-    prebuilt: str
-    """Name in pyserini's registry."""
-    md5: str
-    """The registry's digest of the archive."""
     query_scale: Annotated[float, Field(gt=0)] = 256 / 5
-    separate_ties: bool = True
-    """Lower each of several equal scores by the least that keeps them in order."""
 
     def __post_init__(self) -> None:
         if not hasattr(self.members[0], "vocabulary"):
@@ -128,11 +127,5 @@ class LucenePrebuiltImpact(ByMember):
     def index(self, documents: Chunks[Any], context: Context) -> PrebuiltIndex:
         """Open the index and match its documents with the collection; `documents` is never read."""
         encoder: Any = self.members[0]
-        settings = PrebuiltSettings(
-            name=self.prebuilt,
-            folder=str(folder_of(self.prebuilt, self.md5)),
-            separate_ties=self.separate_ties,
-            threads=context.threads,
-            query_scale=self.query_scale,
-        )
+        settings = self._settings(context, query_scale=self.query_scale)
         return PrebuiltIndex.open(settings, context.ids, encoder.vocabulary("query"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.runners.representations.base import UNPACK, concatenate, pack, take
+from rankstone.text_files import Strings
 
 MAPPED_BYTES = 4096
 """Files up to this size are read instead of mapped; an empty file cannot be mapped."""
@@ -111,7 +112,7 @@ def _array(path: Path) -> NDArray[Any]:
     return array.view(np.ndarray)
 
 
-class SavedTexts(Sequence[str]):
+class SavedTexts(Strings):
     """Texts in one file, read by position."""
 
     def __init__(self, folder: Path) -> None:
@@ -130,13 +131,9 @@ class SavedTexts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        start = int(self._ends[position - 1]) if position else 0
-        return self._bytes[start : int(self._ends[position])].tobytes().decode(*TEXT)
+    def read(self, rows: range) -> list[str]:
+        return [self._at(row) for row in rows]
+
+    def _at(self, row: int) -> str:
+        start = int(self._ends[row - 1]) if row else 0
+        return self._bytes[start : int(self._ends[row])].tobytes().decode(*TEXT)

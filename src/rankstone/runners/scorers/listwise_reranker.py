@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
-from importlib.metadata import version
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import DefinitionError
-from rankstone.profiling.device import memory_errors, opened, resolve
+from rankstone.profiling.device import memory_errors
 from rankstone.runners.meter import report
-from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json
 from rankstone.runners.scorers.listwise import Listwise, messages, shortened
-from rankstone.runners.transformer.engines.choice import installed
+from rankstone.runners.scorers.settings import OnTorch
 from rankstone.runners.transformer.network import Head, Loaded, Network
-
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -35,26 +31,17 @@ class Writer(Head):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ListwiseReranker(Listwise):
+class ListwiseReranker(OnTorch, Listwise):
     """Greedy decoding by a causal language model.
 
     If a prompt exceeds the context, all its passages are shortened until it fits. Pradeep,
     Sharifymoghaddam, Lin: RankZephyr, arXiv:2312.02724; RankVicuna, arXiv:2309.15088.
     """
 
-    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
-
-    model: LocatedModel
     context: Annotated[int, Field(ge=64)] = 4096
     """Tokens of prompt and answer together; at most the model's own limit."""
     chat: str | None = None
     """Template of a prompt with `{system}` and `{user}`; None: the tokenizer's chat template."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    device: str | None = None
-    """A torch device; None: the best available."""
-    trust_remote_code: bool = False
-    code: str = ""
-    """`OWNER/NAME@COMMIT` of code in another repository, as for encoders."""
 
     def __post_init__(self) -> None:
         self.check()
@@ -66,10 +53,7 @@ class ListwiseReranker(Listwise):
             "context": self._context,
             "chat": self.chat or str(self._loaded.tokenizer.chat_template),
             "decoding": "greedy",
-            "precision": self.precision,
-            "device": self._network.device.type,
-            "engine": f"torch {version('torch')}",
-            "libraries": installed(),
+            **self._engine(self._network),
         }
 
     def prepare(self) -> None:
@@ -140,8 +124,7 @@ class ListwiseReranker(Listwise):
 
     @cached_property
     def _loaded(self) -> Loaded:
-        network = Network(model=self.model, head=Writer(), trust_remote_code=self.trust_remote_code)
-        loaded = network.load()
+        loaded = self._load(Writer())
         if self.chat is None and not getattr(loaded.tokenizer, "chat_template", None):
             raise DefinitionError(
                 f"Model '{self.model.id}' has no chat template. State the text of its prompts:"
@@ -151,7 +134,4 @@ class ListwiseReranker(Listwise):
 
     @cached_property
     def _network(self) -> Any:
-        import torch
-
-        number = getattr(torch, DTYPES[self.precision])
-        return self._loaded.network.to(opened(resolve(self.device)), number)
+        return self._placed(self._loaded)

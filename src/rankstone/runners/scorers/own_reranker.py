@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
-from importlib.metadata import version
 from inspect import signature
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import AdapterError, DefinitionError, did_you_mean
-from rankstone.profiling.device import memory_errors, opened, resolve
+from rankstone.profiling.device import memory_errors
 from rankstone.runners.meter import Work, report
-from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Truncation
-from rankstone.runners.transformer.engines.choice import installed
+from rankstone.runners.scorers.settings import OnTorch
 from rankstone.runners.transformer.network import Head, Loaded, Network
-
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -36,34 +32,22 @@ class OwnCode(Head):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class OwnReranker:
+class OwnReranker(OnTorch):
     """`rerank(query, documents)` of the model's class, which is defined in its repository.
 
     It returns `index` and `relevance_score` of each document. Truncation and the number of tokens
     are unknown. A score may depend on the other candidates.
     """
 
-    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
-
-    model: LocatedModel
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of `rerank`, such as `max_doc_length`."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    device: str | None = None
-    """A torch device; None: the best available."""
-    trust_remote_code: bool = False
-    code: str = ""
-    """`OWNER/NAME@COMMIT` of code in another repository, as for encoders."""
 
     def describe(self) -> Mapping[str, Json]:
         return {
             "scorer": "code of the model",
             **self.model.describe(),
             "arguments": self.arguments,
-            "precision": self.precision,
-            "device": self._network.device.type,
-            "engine": f"torch {version('torch')}",
-            "libraries": installed(),
+            **self._engine(self._network),
         }
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
@@ -88,16 +72,7 @@ class OwnReranker:
 
     @cached_property
     def _network(self) -> Any:
-        import torch
-
-        network = Network(
-            model=self.model,
-            head=OwnCode(),
-            trust_remote_code=self.trust_remote_code,
-            code=self.code,
-        )
-        number = getattr(torch, DTYPES[self.precision])
-        made = network.load().network.to(opened(resolve(self.device)), number)
+        made = self._placed(self._load(OwnCode()))
         known = signature(made.rerank).parameters
         for name in self.arguments:
             if name not in known:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from importlib.metadata import version
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from rankstone.profiling.device import opened, resolve
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role, Truncation
-from rankstone.runners.transformer.engines.choice import Engines
+from rankstone.runners.transformer.engines.choice import Engines, library_versions
 from rankstone.runners.transformer.engines.engine import PRECISIONS, Dtype, Name, Precision
-from rankstone.runners.transformer.network import Head, Network
+from rankstone.runners.transformer.network import Head, Loaded, Network
 from rankstone.runners.transformer.tower import Tower
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -73,6 +77,45 @@ class ScorerSettings:
     def _described(self, engines: Engines) -> dict[str, Json]:
         """Return the entries shared by the descriptions of all transformer scorers."""
         return {**self.model.describe(), **engines.describe()}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OnTorch:
+    """Base of scorers that call a method of the model's own class, in torch."""
+
+    requires: ClassVar[Mapping[str, str]] = {"torch": "dense", "sentence_transformers": "dense"}
+
+    model: LocatedModel
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str | None = None
+    """A torch device; None: the best there is."""
+    trust_remote_code: bool = False
+    code: str = ""
+    """`OWNER/NAME@COMMIT` of code in another repository, as for encoders."""
+
+    def _load(self, head: Head) -> Loaded:
+        return Network(
+            model=self.model,
+            head=head,
+            trust_remote_code=self.trust_remote_code,
+            code=self.code,
+        ).load()
+
+    def _placed(self, loaded: Loaded) -> Any:
+        """Return the network on the device, in the precision."""
+        import torch
+
+        number = getattr(torch, DTYPES[self.precision])
+        return loaded.network.to(opened(resolve(self.device)), number)
+
+    def _engine(self, network: Any) -> dict[str, Json]:
+        """Return the entries of a description that state what computes."""
+        return {
+            "precision": self.precision,
+            "device": network.device.type,
+            "engine": f"torch {version('torch')}",
+            "libraries": library_versions(),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -26,7 +26,7 @@ from rankstone.runners.scorers.apart import (
     packed_scores,
     truncated_apart,
 )
-from rankstone.runners.transformer.engines.choice import installed
+from rankstone.runners.transformer.engines.choice import library_versions
 from rankstone.runners.transformer.network import Head, Loaded, Network
 from rankstone.runners.transformer.tokens import Ids, Tokens, copied
 
@@ -76,7 +76,7 @@ class UniEncoderScorer:
             "dtype": self.dtype,
             "device": self._backbone.device.type,
             "engine": f"torch {version('torch')}",
-            "libraries": installed(),
+            "libraries": library_versions(),
         }
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:

@@ -13,12 +13,11 @@ the digest of the index (`lucene/name+index-9c0d1e2f`), of the folder's files
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rankstone.errors import DefinitionError, ModelError
+from rankstone.errors import DefinitionError, ModelError, installed
 from rankstone.hub import Repository
 from rankstone.runners.lucene.prebuilt_indexes import folder_of, look_up
 from rankstone.runners.method_files import Unwritten, load_method, none_unwritten, read_method
@@ -201,7 +200,7 @@ def _fetched(name: str, asked: ModelSpec) -> LocatedModel:
 
 def _in_registry(name: str) -> Found:
     """Return a model in MTEB's registry, with its revision, prompts and instructions."""
-    if importlib.util.find_spec("mteb") is None:
+    if not installed("mteb"):
         raise DefinitionError(f"'{name}' needs MTEB's registry. Install: pip install mteb")
     import mteb  # type: ignore[import-not-found,unused-ignore]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import warnings
 from collections.abc import Callable
 from functools import cached_property
@@ -15,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rankstone.errors import DefinitionError, MissingExtraError, ModelError, RankstoneWarning
+from rankstone.errors import DefinitionError, ModelError, RankstoneWarning, installed, require
 from rankstone.files import cache_root
 from rankstone.profiling import device as devices
 from rankstone.profiling.machine import usable_cores
@@ -45,9 +44,8 @@ def resolve(engine: Name | None, precision: Precision, device: str | None) -> Na
             ' precision = "fp32".'
         )
     wanted, on_cpu = engine == "openvino" or precision == "int8", device in (None, "cpu")
-    available = importlib.util.find_spec("openvino") is not None
-    if wanted and not available:
-        raise MissingExtraError("The engine 'openvino'", "dense")
+    if wanted:
+        require("The engine 'openvino'", "dense", "openvino")
     if wanted and not on_cpu:
         raise DefinitionError(
             f"key 'parameters.device': openvino, which computes in {precision} here, does so on the"
@@ -55,11 +53,11 @@ def resolve(engine: Name | None, precision: Precision, device: str | None) -> Na
         )
     if engine is not None:
         return engine
-    able = available and on_cpu and (wanted or devices.resolve(device) == "cpu")
+    able = installed("openvino") and on_cpu and (wanted or devices.resolve(device) == "cpu")
     return "openvino" if able else "torch"
 
 
-def installed() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that load checkpoints."""
     return {name: version(name) for name in LIBRARIES}
 
@@ -89,7 +87,7 @@ class Engines:
             "precision": self._precision,
             "device": devices.kind(self.device),
             "engine": f"{self.name} {version(self.name)}",
-            "libraries": installed(),
+            "libraries": library_versions(),
         }
 
     @property

