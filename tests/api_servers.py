@@ -37,9 +37,9 @@ class Api:
     """(status, headers, body) of the next answers to POST, in place of true ones."""
     change: Fault | None = None
     """Function of the body of every answer."""
-    slow_s: float = 0.0
-    slow_first: int = 0
-    """Answers that take `slow_s` more."""
+    held_first: int = 0
+    """Answers that are given when `released` is set."""
+    released: threading.Event = field(default_factory=threading.Event)
     pages: dict[str, Any] = field(default_factory=dict)
     """Path -> JSON of GET."""
     port: int = 0
@@ -59,6 +59,11 @@ class Api:
         """All texts that were asked for, without the probe."""
         texts = [text for body in self.asked for text in body.get("input", [])]
         return [text for text in texts if text != "warm up"]
+
+    def arrived(self, n: int) -> None:
+        """Wait until `n` requests have arrived."""
+        while len(self.asked) < n:
+            time.sleep(0.001)
 
     def answer(self, path: str, body: dict[str, Any]) -> Any:
         if path.endswith("/rerank"):
@@ -100,9 +105,9 @@ class Handler(BaseHTTPRequestHandler):
             api.under_way += 1
             api.together = max(api.together, api.under_way)
             fault = api.faults.pop(0) if api.faults else None
-            slow, api.slow_first = api.slow_first > 0, max(api.slow_first - 1, 0)
-        if slow:
-            time.sleep(api.slow_s)
+            held, api.held_first = api.held_first > 0, max(api.held_first - 1, 0)
+        if held:
+            api.released.wait()
         with api.lock:
             api.under_way -= 1
         with contextlib.suppress(ConnectionError):
@@ -140,4 +145,7 @@ def serving(api: Api) -> Iterator[Api]:
     with listening(type("Bound", (Handler,), {"api": api}), api.port) as server:
         server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a killed client
         api.port = server.server_address[1]
-        yield api
+        try:
+            yield api
+        finally:
+            api.released.set()

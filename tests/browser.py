@@ -111,7 +111,7 @@ class Browser:
             raise RuntimeError(json.dumps(found["exceptionDetails"])[:600])
         return found["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 15.0) -> None:
+    def wait(self, expression: str, seconds: float = 60.0) -> None:
         """Until the expression is true; AssertionError if it does not become so."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

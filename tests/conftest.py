@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.forked_cells import Template, forking
 
@@ -22,8 +22,11 @@ sys.modules.setdefault("openvino_telemetry", None)  # forks at each import and c
 # transformers copies a checkpoint's code to a folder named as the checkpoint's is: often "model".
 MODULES = tempfile.TemporaryDirectory(prefix="rankstone-modules-")
 os.environ["HF_MODULES_CACHE"] = MODULES.name
-settings.register_profile("rankstone", deadline=None, max_examples=50)  # others may use the core
-settings.register_profile("whole", deadline=None, max_examples=300)  # `make slow`
+# Others may use the core: nothing is too slow. "whole" is that of `make slow`.
+settings.register_profile(
+    "rankstone", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("whole", settings.get_profile("rankstone"), max_examples=300)
 settings.load_profile("rankstone")
 
 

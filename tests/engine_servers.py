@@ -9,7 +9,6 @@ import contextlib
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -32,19 +31,23 @@ class Engine:
     faults: dict[str, list[Answer]] = field(default_factory=dict)
     """`METHOD end-of-path` -> next answers, in place of true ones; status 0 breaks the
     connection."""
-    slow_s: float = 0.0
+    released: threading.Event = field(default_factory=threading.Event)
+    """Cleared: no request is answered until it is set again."""
     number: str = ""
     """The version, if it is not the usual one."""
     port: int = 0
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.released.set()
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def answer(self, method: str, path: str, raw: bytes, sent: str) -> Answer:
-        time.sleep(self.slow_s)
+        self.released.wait()
         lines = [json.loads(line) for line in raw.decode().split("\n") if line]
         body = lines if sent == "application/x-ndjson" else lines[0] if lines else None
         self.asked.append((method, path, body))

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,6 +18,7 @@ import pytest
 import rankstone
 from rankstone.cli import app as command_line
 from rankstone.errors import DefinitionError, MissingExtraError, RankstoneWarning, ResultsError
+from rankstone.execution import process as cell_process
 from rankstone.execution.process import interrupted
 from rankstone.results.store import ResultStore
 from tests.forked_cells import Template, forking
@@ -186,12 +189,22 @@ def test_a_fault_is_recorded_and_the_sweep_continues(place: Path) -> None:
     assert leftovers(place) == []
 
 
-@pytest.mark.usefixtures("forked")  # so that it sleeps within a second
-def test_the_timeout_ends_a_cell(place: Path) -> None:
-    (record,) = run(place, "sleeps", timeout_s=4)
+@pytest.mark.usefixtures("forked")
+def test_the_timeout_ends_a_cell(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour passes as soon as it searches."""
+    now, report = [0.0], cell_process._Watch._progressed
+
+    def progressed(watch: Any, event: Mapping[str, Any]) -> None:
+        report(watch, event)
+        now[0] += 3600 * (event["name"] == "search")
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], perf_counter=time.perf_counter)
+    monkeypatch.setattr(cell_process, "time", clock)
+    monkeypatch.setattr(cell_process._Watch, "_progressed", progressed)
+    (record,) = run(place, "sleeps", timeout_s=600)
     assert record.status == "timeout"
     assert record.error is not None
-    assert "search" in record.error.message
+    assert record.error.message == "stopped after 600 s in phase 'search' (--timeout)"
 
 
 @pytest.mark.usefixtures("forked")
@@ -355,7 +368,7 @@ def test_interrupting_leaves_a_clean_state_and_a_message(place: Path, number: in
     assert wait_for(lambda: children(process.pid))
     started = children(process.pid)
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Interrupted: 0 of 1 cells" in said
     assert leftovers(place) == []
@@ -382,7 +395,7 @@ def children(parent: int) -> list[int]:
     return [child.pid for child in psutil.Process(parent).children(recursive=True)]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> bool:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> bool:
     """Return True as soon as the condition holds, False if it never does."""
     deadline = time.monotonic() + seconds
     while not condition():

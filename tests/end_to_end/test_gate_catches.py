@@ -147,11 +147,25 @@ def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
     assert lost.baseline - lost.candidate > 0.02
 
 
-def slowed(folder: Path, share: float) -> Path:
-    """Return a checkout whose BM25 is slower by `share`, in encoding and search."""
+def copied(folder: Path) -> Path:
+    """Copy the code and the definitions; return the folder of the adapters."""
     for name in ("src", "runners", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name)
-    runners = folder / "src" / "rankstone" / "runners"
+    return folder / "src" / "rankstone" / "runners"
+
+
+def enlarged(folder: Path) -> Path:
+    """Return a checkout whose BM25 states a gigabyte more for its index."""
+    file = copied(folder) / "search" / "exact" / "bm25_index.py"
+    code, size = file.read_text(), "return sys.getsizeof(self)"
+    assert code.count(size) == 1
+    file.write_text(code.replace(size, f"return {10**9} + sys.getsizeof(self)"))
+    return folder
+
+
+def slowed(folder: Path, share: float) -> Path:
+    """Return a checkout whose BM25 is slower by `share`, in encoding and search."""
+    runners = copied(folder)
     for file, name, arguments in (
         ("encoders/bm25.py", "encode", "self, texts, role"),
         ("search/exact/bm25_index.py", "search", "self, queries, k"),
@@ -164,9 +178,7 @@ def slowed(folder: Path, share: float) -> Path:
     return folder
 
 
-RULE = GateRules(quality=(), cost=(CostRule(figure="median latency", allowance=1.1),))
-
-
+RULE = GateRules(quality=(), cost=(CostRule(figure="index", allowance=1.1),))
 TURNS = [
     "warm-up, not counted: baseline", "warm-up, not counted: candidate",
     "round 1 of at most 2: baseline", "round 1 of at most 2: candidate",
@@ -174,28 +186,29 @@ TURNS = [
 ]  # fmt: skip
 
 
-def in_turns(slow: Path) -> None:
+def in_turns(tmp_path: Path) -> None:
     """Measure both versions in alternation on the smallest task."""
     told: list[str] = []
     session = Session(workspace=ROOT)
     (one,) = session.gate_ab(
-        (str(ROOT), str(slow)), [BM25], ["stdlib/modules@first10"],
+        (str(ROOT), str(enlarged(tmp_path / "large"))), [BM25], ["stdlib/modules@first10"],
         rounds=2, rules=RULE, report=told.append,
     )  # fmt: skip
     assert told == TURNS
-    assert one.candidate > one.baseline
+    assert one.candidate == one.baseline + 10**9
+    assert one.verdict == "shown", one.detail
     assert "2 rounds" in one.detail
 
 
 def test_versions_are_measured_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each version has one process and one record for all its rounds."""
     monkeypatch.setattr(ab_comparison, "_run", cache(ab_comparison._run))
-    in_turns(slowed(tmp_path / "slow", 3.0))
+    in_turns(tmp_path)
 
 
 @pytest.mark.slow
 def test_every_round_is_a_run_of_its_own(tmp_path: Path) -> None:
-    in_turns(slowed(tmp_path / "slow", 3.0))
+    in_turns(tmp_path)
 
 
 @pytest.mark.slow

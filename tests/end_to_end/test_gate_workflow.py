@@ -34,11 +34,13 @@ def git(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of a repository with this code, as made by `actions/checkout`."""
+    """A clone of a repository with this code, linked, as made by `actions/checkout`."""
     place = tmp_path_factory.mktemp("workflow")
     origin = place / "origin"
-    for name in ("src", "runners", "benchmarks"):
-        shutil.copytree(ROOT / name, origin / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("runners", "benchmarks"):
+        shutil.copytree(ROOT / name, origin / name)
+    (origin / "src").mkdir()
+    (origin / "src" / "rankstone").symlink_to(ROOT / "src" / "rankstone")
     (origin / "gate.toml").write_text(RULES)
     git(origin, "init", "--quiet", "--initial-branch", "main")
     git(origin, "add", ".")

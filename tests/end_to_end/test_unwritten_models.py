@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,9 +128,7 @@ def test_models_that_cannot_be_had(
 
 
 def test_an_unknown_model_without_a_network_is_one_line(place: Path) -> None:
-    began = time.monotonic()
     done = rankstone(place, "run", "hf:org/unknown", "--on", "./tickets")
-    assert time.monotonic() - began < 20, "five seconds on a machine of its own"
     assert (done.returncode, done.stdout) == (2, "")
     assert "cannot be reached" in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr

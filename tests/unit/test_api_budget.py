@@ -102,19 +102,27 @@ def test_no_byte_level_tokenizer_makes_more_tokens_than_the_bound(text):
 
 def test_requests_that_time_out_count_as_spent(api, monkeypatch):
     """The server may have charged them in a response that never arrived."""
-    monkeypatch.setattr(client, "sleep", lambda seconds: None)
-    runner, one = encoder(api, timeout=0.1), bound(["a b"])
+    runner, one = encoder(api), bound(["a b"])
+    http = runner._client._http
+
+    def nap(seconds):
+        api.arrived(2)
+        http.timeout = 60
+
+    monkeypatch.setattr(client, "sleep", nap)
     runner.encode([], "query")
-    api.slow_s, api.slow_first = 0.3, 1
+    api.held_first, http.timeout = 1, 0.05
     purse = Purse(Limit(tokens=2 * one))
     with paying(purse):
         runner.encode(["a b"], "query")
         assert purse.spent.tokens == one + 2
-    api.slow_first, purse = 9, Purse(Limit(tokens=2 * one))
+    monkeypatch.setattr(client, "sleep", lambda seconds: None)
+    api.held_first, http.timeout = 9, 0.05
+    purse = Purse(Limit(tokens=2 * one))
     with paying(purse), pytest.raises(BudgetError, match="repeating a request of 1 texts"):
         runner.encode(["a b"], "query")
     assert purse.spent.tokens == 2 * one
-    assert len(api.asked) == 1 + 2 + 2
+    api.arrived(1 + 2 + 2)
 
 
 def test_threads_share_one_purse():

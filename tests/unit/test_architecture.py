@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -48,6 +49,7 @@ MOST_FILES = 15
 ADAPTERS = {target("adapter", name, "").partition(":")[0] for name in registry.ADAPTERS}
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return the full names of the `rankstone` modules and names that `path` imports anywhere."""
     return imports_in(ast.parse(path.read_text()))

@@ -6,11 +6,13 @@ import io
 import json
 import os
 import re
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from rankstone.cli.bars import Bars, Unit, duration, figures
+from rankstone.execution import events as events_module
 from rankstone.execution.events import EventStream
 from tests.records import make_record
 
@@ -166,7 +168,10 @@ def test_data_and_cells_are_labelled() -> None:
     assert lines[2].startswith("✓ m on t")
 
 
-def test_frequent_progress_is_thinned_but_beginnings_and_ends_are_kept() -> None:
+def test_frequent_progress_is_thinned_but_beginnings_and_ends_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events_module, "time", SimpleNamespace(monotonic=Clock()))
     reading, writing = os.pipe()
     events = EventStream(writing)
     events.progress("search", 0, None)

@@ -212,7 +212,7 @@ def test_an_actor_that_starts_while_the_encoding_ends_is_ended(
 
     def remote(*_: Any) -> str:
         started.set()
-        assert closed.wait(5)
+        assert closed.wait(60)
         return "actor"
 
     actors = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=remote))
@@ -228,7 +228,7 @@ def test_an_actor_that_starts_while_the_encoding_ends_is_ended(
     task: Any = SimpleNamespace(need=Need(), cpus=None, cache=None, files={}, limits=Limits())
     workers = encoding.Workers(task, nodes)
     workers.look(1)
-    assert started.wait(5)
+    assert started.wait(60)
     workers.close()
     closed.set()
     workers._pool.shutdown(wait=True)

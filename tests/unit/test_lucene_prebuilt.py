@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -184,14 +184,13 @@ def test_other_names_are_refused(name: str, fault: str, cache: Path) -> None:
 
 def test_an_index_that_cannot_be_had(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(fault: str) -> None:
-        began = time.monotonic()
         with pytest.raises(
             ModelError, match=f"'lucene:tiny' is not in pyserini's cache.*{fault}"
         ) as e:
             PLACE.methods("lucene:tiny")
         assert "\n" not in str(e.value)
-        assert time.monotonic() - began < 5
 
+    monkeypatch.setattr(registry, "ANSWER_S", 60.0)
     register(monkeypatch, "tiny", "http://127.0.0.1:9/tiny.tar.gz")
     refused("cannot be reached")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -200,9 +199,11 @@ def test_an_index_that_cannot_be_had(cache: Path, monkeypatch: pytest.MonkeyPatc
     with serving(Served()) as served:
         register(monkeypatch, "tiny", served.url("tiny.tar.gz"))
         refused("answers 404")
-    monkeypatch.setattr(registry, "_fault", lambda url: time.sleep(1) or "")
+    answered = threading.Event()
+    monkeypatch.setattr(registry, "_fault", lambda url: answered.wait() and "")
     monkeypatch.setattr(registry, "ANSWER_S", 0.1)
     refused("does not answer within")
+    answered.set()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"rankstone\[lucene\]"):
         PLACE.methods("lucene:tiny")

@@ -34,6 +34,7 @@ from rankstone.specs import SuiteSpec
 from rankstone.strict import chosen, load_folder
 from tests.records import make_record
 
+pytestmark = pytest.mark.usefixtures("forked_cells")
 TASK = "t/one"
 BM25 = "lexical/bm25"
 SUITE = SuiteSpec(name="both", description="d", members=(TASK, "t/two"), measures=("nDCG@10",))
