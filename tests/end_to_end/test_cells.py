@@ -153,7 +153,7 @@ PARTS = ("documents", "queries")
 
 
 @pytest.mark.usefixtures("forked")
-def test_what_an_encoder_tells_is_recorded_also_from_the_cache(place: Path) -> None:
+def test_reports_of_an_encoder_are_recorded_also_from_the_cache(place: Path) -> None:
     for cached in (0.0, 1.0):
         (record,) = run(place, "telling", force=True)
         assert record.profile is not None
@@ -239,7 +239,7 @@ def test_a_memory_error_is_oom(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("forked")
-def test_what_a_library_prints_does_no_harm(place: Path) -> None:
+def test_output_of_libraries_does_no_harm(place: Path) -> None:
     assert run(place, "chatty")[0].status == "ok"
 
 
@@ -282,7 +282,7 @@ def test_a_name_of_nothing_leaves_no_record(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("forked")
-def test_a_failure_goes_when_results_are_reused(place: Path) -> None:
+def test_a_failure_is_removed_when_results_are_reused(place: Path) -> None:
     (good,) = run(place, "constant")
     store = ResultStore(place / "results")
     failure = store.write(good.model_copy(update={"status": "timeout"}))

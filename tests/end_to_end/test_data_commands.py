@@ -131,7 +131,7 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
     return call
 
 
-def test_list_says_what_state_every_task_is_in(run: Run) -> None:
+def test_list_states_the_availability_of_every_task(run: Run) -> None:
     assert run("prepare", "letters").code == 0
     code, out, _ = run("list")
     rows = dict(line.split(None, 1) for line in out.splitlines() if line.startswith(" t/"))
@@ -162,7 +162,7 @@ def test_list_of_some_tasks(run: Run) -> None:
     assert "available found as files; the first run converts it" in " ".join(out.split())
 
 
-def test_prepare_converts_once_and_says_so(run: Run, place: Path) -> None:
+def test_prepare_converts_once_and_reports_it(run: Run, place: Path) -> None:
     code, out, _ = run("prepare", "letters", "mine")
     assert code == 0
     assert out.count("2 documents, 1 queries, 1 judgements") == 2
@@ -214,7 +214,7 @@ def test_path_prints_the_folder_and_nothing_else(run: Run, place: Path) -> None:
     assert folder.is_relative_to(place / "cache")
 
 
-def test_verify_hashes_and_says_what_is_pinned(run: Run) -> None:
+def test_verify_hashes_and_lists_the_pins(run: Run) -> None:
     run("prepare", "letters", "mine")
     code, out, _ = run("verify", "letters", "mine")
     assert code == 0
@@ -226,7 +226,7 @@ def test_verify_hashes_and_says_what_is_pinned(run: Run) -> None:
     assert {len(digest) for _, digest in digests} == {64}
 
 
-def test_verify_of_what_is_not_prepared(run: Run) -> None:
+def test_verify_of_unprepared_data(run: Run) -> None:
     code, _, err = run("verify", "letters")
     assert code == 2
     assert "not prepared" in err

@@ -225,7 +225,7 @@ def test_another_run_is_a_cause_and_a_sample_of_it_an_estimate(here: Session) ->
     assert values["some queries"].estimated
 
 
-def test_what_needs_another_run_is_named_with_its_command(here: Session) -> None:
+def test_causes_that_need_another_run_are_listed_with_its_command(here: Session) -> None:
     record = make_record("dense/e5", "tiny/letters")
     described = {
         "model": "org/e5", "revision": "abc", "files": {}, "precision": "fp32",

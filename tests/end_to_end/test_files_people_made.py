@@ -204,7 +204,7 @@ def test_the_same_collection(tmp_path: Path, changes: dict[str, str | bytes | No
     assert opened(tmp_path / "other", files).sha256 == opened(tmp_path).sha256
 
 
-def test_parts_are_named_and_what_is_left_out_too(tmp_path: Path) -> None:
+def test_parts_and_omissions_are_named(tmp_path: Path) -> None:
     more = '{"_id": "more", "text": "x"}'
     files = {**FILES, "corpus_2.jsonl": more, "corpus_10.jsonl.gz": more.replace("more", "moro")}
     data = opened(tmp_path, {**files, "corpus_old.jsonl": more})

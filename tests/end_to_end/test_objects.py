@@ -120,7 +120,7 @@ def test_a_wrong_type_is_named_with_what_was_expected(records: Records) -> None:
     assert "index returned list; expected an object with a method search" in error["message"]
 
 
-def test_what_an_adapter_prints_is_kept_with_its_failure(records: Records) -> None:
+def test_output_of_an_adapter_is_kept_with_its_failure(records: Records) -> None:
     assert "printed by the adapter" in records["Talks"]["error"]["traceback"]
 
 

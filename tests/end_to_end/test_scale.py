@@ -47,7 +47,7 @@ def test_the_collection_is_the_same_each_time(root: Path, tmp_path: Path) -> Non
         assert (tmp_path / "again" / name).read_bytes() == (made / name).read_bytes()
 
 
-def test_what_is_opened_is_what_was_written(root: Path, written: list[str]) -> None:
+def test_the_opened_data_equal_the_written_data(root: Path, written: list[str]) -> None:
     dataset = bench_scale.opened(root)
     assert dataset.corpus.texts(0, N) == written
     chosen = np.random.default_rng(0).integers(0, N, 500)

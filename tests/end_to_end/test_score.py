@@ -265,7 +265,7 @@ def test_a_list_of_the_whole_corpus_is_as_deep_as_any(place: Path) -> None:
         (RUN, ["--qrels", "nowhere"], DataError, "there is no file"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(
+def test_inputs_that_cannot_be_scored_are_refused(
     place: Path, text: str, arguments: list[str], kind: type[RankstoneError], words: str
 ) -> None:
     name = write(place, "bad.trec", text)
@@ -300,7 +300,7 @@ def scored(place: Path) -> Path:
     return place
 
 
-def test_what_was_stored_verifies(scored: Path) -> None:
+def test_stored_records_verify(scored: Path) -> None:
     found = call(scored, "verify")
     assert found.exit_code == 0, found.stdout
     assert "5 of 5 records verified" in found.stdout
@@ -405,7 +405,7 @@ def test_later_measures_leave_other_files_as_they_are(place: Path) -> None:
     assert all(side_file(more, store.path(more), k) for k in kept)
 
 
-def test_a_record_without_digest_says_so(place: Path) -> None:
+def test_a_record_without_digest_is_reported(place: Path) -> None:
     score(place, "--on", "letters")
     path = file_of(place, "record")
     body = {k: v for k, v in json.loads(path.read_text()).items() if k != "digest"}
@@ -518,7 +518,7 @@ def tamper_judgements(place: Path) -> None:
         (tamper_judgements, ["judgements: ", "nDCG@3: mean is"], ["missing"]),
     ],
 )
-def test_whatever_was_changed_is_named(place: Path, tamper, words, unsaid) -> None:
+def test_all_changes_are_named(place: Path, tamper, words, unsaid) -> None:
     score(place, "--on", "letters")
     tamper(place)
     found = call(place, "verify")

@@ -289,7 +289,7 @@ def test_an_archive_truncated_between_frames_or_members(tmp_path: Path) -> None:
         opened(tmp_path, "p")
 
 
-def test_what_is_no_archive(tmp_path: Path) -> None:
+def test_files_that_are_not_archives(tmp_path: Path) -> None:
     write(tmp_path / "data", {"p.tar.zst": "not one"})
     with pytest.raises(DataError, match=r"p\.tar\.zst: truncated or damaged"):
         opened(tmp_path, "p")

@@ -277,6 +277,6 @@ def test_robust04_is_read_from_the_disks_as_beir_read_it(library: Any, tmp_path:
 
 
 @pytest.mark.parametrize("name", ["dl19", "nothing-of-the-kind"])
-def test_a_name_that_cannot_be_resolved_says_what_else_a_task_may_be(name: str) -> None:
+def test_the_error_for_an_unresolved_name_lists_the_forms_of_tasks(name: str) -> None:
     with pytest.raises(DefinitionError, match=r"[^.]\. A task may also be a folder in BEIR layout"):
         PLACE.task(name)

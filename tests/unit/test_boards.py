@@ -74,7 +74,7 @@ def test_a_missing_cell_leaves_the_mean_empty_and_says_why(stored):
     assert made.rows[-1][0] == "dense/bge", "what has no mean stands last"
 
 
-def test_a_suite_averages_as_it_says(stored):
+def test_a_suite_is_averaged_as_defined(stored):
     inner = SuiteSpec(name="inner", description="", members=("toy/one", "toy/two"))
     suite = SuiteSpec(name="outer", description="", members=(inner, "toy/two"))
     measured = spec(measure="nDCG@10")
@@ -126,7 +126,7 @@ def test_bold_is_what_is_not_significantly_below_the_best(tmp_path):
     assert made["a/close"].value < made["a/best"].value
 
 
-def test_the_headlines_of_a_suite_are_averaged_as_it_says(stored):
+def test_the_headlines_of_a_suite_are_averaged_as_defined(stored):
     inner = SuiteSpec(name="inner", description="d", members=("toy/one",), measures=("nDCG@10",))
     suite = SuiteSpec(
         name="s", description="d", members=("toy/two", "toy/two", inner), measures=("nDCG@10",)

@@ -50,7 +50,7 @@ def left(cache: Path) -> set[str]:
     return {path.name for path in (cache / "encodings").iterdir()} - {"notes"}
 
 
-def test_ls_says_what_each_key_is(cache: Path) -> None:
+def test_ls_describes_each_key(cache: Path) -> None:
     found = invoke("ls", "--cache", cache)
     assert found.exit_code == 0
     rows = {row.split()[0]: row for row in found.stdout.splitlines() if row.strip()}
@@ -144,7 +144,9 @@ def test_rm_wants_exactly_one_choice(cache: Path, arguments: list[str]) -> None:
     assert left(cache) == set(KEYS.values())
 
 
-def test_a_terminal_is_asked_before_all_goes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rm_all_asks_for_confirmation_on_a_terminal(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Terminal:
         def isatty(self) -> bool:
             return True

@@ -65,7 +65,7 @@ def task(**changes):
     return TASKS["nq/gold-chunks"].model_copy(update=changes)
 
 
-def test_what_makes_no_sense_is_refused(tmp_path):
+def test_contradictory_settings_are_refused(tmp_path):
     sources = Sources(data=tmp_path, cache=tmp_path / "cache")
     with pytest.raises(DefinitionError, match=r"key 'text'.*Write '\{title\}'"):
         load(task(text="{title} {text}"), sources, of="nq/gold")

@@ -135,7 +135,7 @@ def test_filters_are_of_documents(dense, tmp_path, aggregate, how):
 
 
 @pytest.mark.parametrize("aggregate", ["max", "mean"])
-def test_chunks_lose_nothing_and_say_so(dense, aggregate):
+def test_chunks_lose_nothing_and_report_it(dense, aggregate):
     runner = chunked(dense, aggregate)
     n_tokens = sum(len(text.split()) for text in DOCUMENTS)
     n_chunks = sum(map(len, by_hand(LIMIT - 2)))
@@ -316,7 +316,7 @@ def test_text_after_the_first_chunk_is_reported_as_truncated(tmp_path):
 
 
 @pytest.mark.parametrize("member", ["dense", "tokens"])
-def test_maximum_and_mean_share_what_is_kept(member, dense, tokens, tmp_path):
+def test_maximum_and_mean_share_cached_chunks(member, dense, tokens, tmp_path):
     encoder = {"dense": dense, "tokens": tokens}[member]
     kept = cache(tmp_path)
     chunked(encoder).index(None, Cached(kept))
@@ -333,7 +333,7 @@ def test_maximum_and_mean_share_what_is_kept(member, dense, tokens, tmp_path):
         assert again.keys_filled == []
 
 
-def test_what_changes_a_chunk_changes_the_key(dense, tmp_path):
+def test_settings_that_change_chunks_change_the_key(dense, tmp_path):
     kept = cache(tmp_path)
     runners = [
         dense,

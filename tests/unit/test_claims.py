@@ -322,7 +322,7 @@ def test_a_ratio_of_latencies_has_the_interval_of_resampled_queries(tmp_path):
     assert only(check, bare).verdict == "inconclusive"
 
 
-def test_what_was_not_measured_is_not_testable_and_says_so(tmp_path):
+def test_unmeasured_claims_are_reported_as_untested(tmp_path):
     failed = make_record("a/y", status="failed")
     records = {**stored(tmp_path, "a/x", rotated(0)), ("a/y", TASK): (failed, tmp_path)}
     result = evaluate_claim(claim(kind="difference", than="a/y", measure="nDCG@10"), records)

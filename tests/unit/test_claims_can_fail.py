@@ -215,7 +215,7 @@ def test_no_check_compares_nested_probes() -> None:
         assert not (check.of.startswith("ann/") and (check.than or "").startswith("ann/")), claim
 
 
-def test_what_a_paper_claims_says_what_it_found() -> None:
+def test_claims_of_papers_state_the_reported_result() -> None:
     for claim in CLAIMS.values():
         assert claim.control or all(check.reported for check in claim.checks), claim.name
         assert not claim.control or not any(check.reported for check in claim.checks), claim.name

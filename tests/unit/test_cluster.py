@@ -50,7 +50,7 @@ def test_without_ray_the_install_line_is_stated(
         (bytes.fromhex("000018040000000000"), True),  # the first frame of Ray 2.60.0
     ],
 )
-def test_what_is_no_head_of_a_cluster_is_refused(answer: bytes, is_ray: bool) -> None:
+def test_an_address_that_is_not_a_cluster_head_is_refused(answer: bytes, is_ray: bool) -> None:
     here, there = socket.socketpair()
     with here, there:
         there.sendall(answer)
@@ -349,7 +349,9 @@ class Local:
         return SimpleNamespace(remote=getattr(Receiver(), name))
 
 
-def test_what_fits_no_node_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_run_that_fits_no_node_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     node = Node(id="a", host="b", resources={"CPU": 4, "memory": 2**30})
     monkeypatch.setattr("rankstone.execution.cluster.machines.alive", lambda: [node])
     monkeypatch.setattr("rankstone.execution.cluster.machines.grows", lambda: False)

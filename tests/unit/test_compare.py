@@ -110,7 +110,7 @@ def test_other_queries_are_not_compared(results):
         (["bm25", "wordllama-256", "--measure", "RR@7"], "'RR@7' was not measured"),
     ],
 )
-def test_faults_say_what_there_is(results, arguments, said):
+def test_errors_name_the_available_choices(results, arguments, said):
     found = CliRunner().invoke(app, ["compare", *arguments, "--results", str(results)])
     assert isinstance(found.exception, ResultsError)
     assert said in str(found.exception)

@@ -100,7 +100,7 @@ def arrays(runner):
 
 
 @pytest.mark.parametrize(("kind", "change"), OF_QUERIES)
-def test_what_concerns_queries_changes_neither_documents_nor_their_key(runners, kind, change):
+def test_settings_for_queries_change_neither_documents_nor_their_key(runners, kind, change):
     runner, changed = runners[kind], dataclasses.replace(runners[kind], **change)
     assert runner.describe() != changed.describe() or change == {"batch_tokens": 40}
     assert key(runner) == key(changed)
@@ -111,7 +111,7 @@ def test_what_concerns_queries_changes_neither_documents_nor_their_key(runners, 
 
 
 @pytest.mark.parametrize(("kind", "change"), OF_DOCUMENTS)
-def test_what_concerns_documents_changes_both(runners, kind, change):
+def test_settings_for_documents_change_vectors_and_key(runners, kind, change):
     runner, changed = runners[kind], dataclasses.replace(runners[kind], **change)
     assert key(runner) != key(changed)
     former, now = arrays(runner), arrays(changed)
@@ -142,7 +142,7 @@ def test_the_path_of_files_is_described_and_does_not_change_the_key(runners):
     assert key(pinned) != key(dense)
 
 
-def test_another_encoder_of_queries_leaves_documents_where_they_are(runners, models):
+def test_another_query_encoder_keeps_the_documents_key(runners, models):
     dense = runners["dense"]
     towers = dataclasses.replace(dense, query_model=dataclasses.replace(dense.model, id="other"))
     assert towers.describe()["query_model"]["model"] == "other"

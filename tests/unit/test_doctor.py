@@ -156,7 +156,7 @@ def test_a_method_of_a_server_needs_its_address(
     assert find(workspace, tmp_path)["methods"].detail == "of 2: 2 run"
 
 
-def test_it_says_what_run_says(workspace: Workspace, tmp_path: Path, adapter: str) -> None:
+def test_it_agrees_with_run(workspace: Workspace, tmp_path: Path, adapter: str) -> None:
     add_runner(workspace, "unknown", f"{adapter}[parameters]\nwidth = 1")
     with pytest.raises(RankstoneError) as raised:
         build_runner(workspace.method("unknown"))

@@ -276,7 +276,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Remote]:
     return asked
 
 
-def test_what_is_not_in_the_mirror_is_downloaded(fetched, tmp_path: Path, sources) -> None:
+def test_files_missing_from_the_mirror_are_downloaded(fetched, tmp_path: Path, sources) -> None:
     raw = load(task(), Sources(data=None, cache=tmp_path / "cache"))
     assert fetched == [], "nothing is read before it is asked for"
     assert raw.source == f"{PASSAGES.url}, {QUESTIONS['nq-test.qa.csv'].url}"

@@ -259,7 +259,7 @@ class Telling(Encoder):
         return super().encode(texts, role)
 
 
-def test_progress_moves_within_a_shard_where_the_encoder_tells(make):
+def test_progress_advances_within_a_shard_if_the_encoder_reports(make):
     run = make()
     whole(run.cache.chunks(Telling()))
     assert [event[1] for event in run.events][:6] == [5, 8, 8, 13, 16, 16]
@@ -456,7 +456,7 @@ SAME = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
-def test_what_was_encoded_otherwise_is_never_served(make, change):
+def test_encodings_of_other_settings_are_never_used(make, change):
     former = whole(make().cache.chunks(Described()))
     run, encoder = make(), Described(**change)
     rows = whole(run.cache.chunks(encoder))
@@ -469,7 +469,7 @@ def test_what_was_encoded_otherwise_is_never_served(make, change):
 
 
 @pytest.mark.parametrize("change", SAME, ids=lambda change: next(iter(change)))
-def test_what_changes_queries_alone_leaves_documents_where_they_are(make, change):
+def test_settings_for_queries_only_keep_the_documents_key(make, change):
     former = whole(make().cache.chunks(Described()))
     encoder = Described(**change)
     np.testing.assert_array_equal(whole(make().cache.chunks(encoder)), former)

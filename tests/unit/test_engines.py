@@ -141,7 +141,7 @@ def test_a_damaged_copy_is_detected_and_converted_again(model, cache, conversion
     assert len(conversions) == len(DAMAGES) + 1
 
 
-def test_whatever_changes_the_network_has_a_copy_of_its_own(model, cache, tmp_path, monkeypatch):
+def test_every_change_of_the_network_has_a_separate_copy(model, cache, tmp_path, monkeypatch):
     plain = converting(model)
     plain.encode(["fox"], "query")
     dataclasses.replace(plain, exit_layer=1).encode(["fox"], "query")
@@ -362,7 +362,7 @@ def test_a_single_text_too_long_for_the_device_is_an_end(model):
         ("index out of range in self", RuntimeError),
     ],
 )
-def test_torch_says_in_many_ways_that_memory_is_out(model, monkeypatch, error, raised):
+def test_all_out_of_memory_errors_of_torch_are_recognised(model, monkeypatch, error, raised):
     import torch
 
     class Failing(torch.nn.Module):

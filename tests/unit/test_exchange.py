@@ -199,7 +199,7 @@ def test_both_old_and_new_files_of_mteb_are_read(tmp_path):
         ('{"task_name": "SciFact", "scores": {"test": [{}]}}', "has no nDCG@10"),
     ],
 )
-def test_what_is_no_result_is_refused_and_nothing_stored(tmp_path, body, said):
+def test_invalid_results_are_refused_and_nothing_is_stored(tmp_path, body, said):
     (tmp_path / "x.json").write_text(body)
     with pytest.raises(ResultsError) as caught:
         Session(results=tmp_path / "r", workspace=ROOT).import_([tmp_path / "x.json"], "mteb")

@@ -81,7 +81,9 @@ def test_columns_are_derived_or_the_users_own(
     assert passing(opened(folder, filter)) == documents
 
 
-def test_only_what_passes_is_judged_and_queries_without_are_not_asked(folder: Path) -> None:
+def test_only_passing_documents_are_judged_and_queries_without_any_are_dropped(
+    folder: Path,
+) -> None:
     data = opened(folder, "year >= 2016")
     assert data.query_ids == ("q1", "q2")
     assert judged(data) == {("q1", "d5", 2), ("q2", "d2", 1), ("q2", "d5", 0)}
@@ -103,7 +105,7 @@ def test_each_query_may_have_its_own_filter(folder: Path) -> None:
     assert data.filters.shares == [0.2, 1.0]
 
 
-def test_what_passes_is_part_of_the_data(folder: Path) -> None:
+def test_the_passing_documents_are_part_of_the_data_digest(folder: Path) -> None:
     plain, first = opened(folder, ""), opened(folder, "year >= 2016")
     assert plain.filters is None
     assert len(plain.judgements.query) == 6
@@ -136,7 +138,7 @@ def test_a_task_without_a_filter_keeps_its_digest() -> None:
 
 
 @pytest.mark.parametrize(("method", "how"), [("bm25", "after"), ("engines/bm25-tantivy", "native")])
-def test_a_cell_finds_only_what_passes_and_records_how(
+def test_a_cell_finds_only_passing_documents_and_records_the_filter(
     folder: Path, method: str, how: str, tmp_path: Path
 ) -> None:
     if how == "native":

@@ -191,7 +191,7 @@ def test_a_suite_is_judged_as_it_averages(sides):
     assert {one.outcome for one in found} == {"fail", "incomparable"}
 
 
-def test_what_is_missing_fails(sides):
+def test_missing_records_fail(sides):
     put(sides[1])
     sides[0].mkdir()
     (one,) = judged(sides)
@@ -374,7 +374,7 @@ def test_exit_codes_and_files(sides, tmp_path):
 
 
 @pytest.mark.parametrize("width", [80, 120, 160])
-def test_what_is_printed_fits_and_reads_line_by_line(sides, width):
+def test_printed_judgements_fit_and_read_line_by_line(sides, width):
     rules = GateRules(cost=RULES.cost)
     put(sides[0], method="dense/all-minilm-l6-v2-early-exit", task="beir/cqadupstack-mathematica")
     put(sides[1], BASE - 0.01, "dense/all-minilm-l6-v2-early-exit", "beir/cqadupstack-mathematica",

@@ -72,7 +72,7 @@ def test_records_of_every_schema_take_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "\x1b[2J", "x" * 81])
-def test_what_is_no_line_is_refused(results: Path, text: str) -> None:
+def test_invalid_labels_are_refused(results: Path, text: str) -> None:
     before = {path: path.read_bytes() for path in results.rglob("*@*.json")}
     with pytest.raises(ResultsError, match="is not a label"):
         rankstone.Session(results=results).label_records("e5", text)

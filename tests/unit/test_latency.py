@@ -157,7 +157,7 @@ def test_timing_ends_at_its_bound_and_leaves_out_what_has_no_upper_end(
 
 
 @pytest.mark.parametrize("values", [[], [[1.0]], [np.nan], [np.inf], [-1.0]])
-def test_what_is_no_latency(values: list[float]) -> None:
+def test_invalid_latencies(values: list[float]) -> None:
     with pytest.raises(ResultsError):
         percentiles(values)
 

@@ -20,7 +20,7 @@ HEAVY = {"numpy", "pandas", "pyarrow", "torch", "faiss", "rich"}
         ("rankstone.leaderboards.frame", {"numpy", "pandas"}),
     ],
 )
-def test_what_an_import_loads(module: str, allowed: set[str]) -> None:
+def test_modules_loaded_by_an_import(module: str, allowed: set[str]) -> None:
     code = f"import sys, {module}; print(*({HEAVY} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # pandas brings pyarrow where it is installed.

@@ -55,7 +55,9 @@ def test_gpus_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.gpu, found.driver) == ("2 x NVIDIA H100, NVIDIA L4", "550.1")
 
 
-def test_the_fingerprint_follows_what_makes_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_depends_on_facts_that_affect_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def with_memory(gib: float) -> str:
         memory = SimpleNamespace(total=int(gib * 2**30))
         monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: memory)

@@ -100,7 +100,7 @@ def test_ties_bound_the_accuracy() -> None:
     assert (measure.best, measure.worst) == (pytest.approx(2 / 3), 0)
 
 
-def test_the_threshold_of_labels_has_no_say() -> None:
+def test_the_threshold_of_labels_is_ignored() -> None:
     evaluation = evaluate(HITS, dataset(relevance=2), measures=["Accuracy@4"])
     assert evaluation.measures["Accuracy@4"].mean == pytest.approx(2 / 3)
 
@@ -269,7 +269,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         judge(HITS.docs, dataset(), tmp_path)
 
 
-def test_what_another_process_added_meanwhile_is_kept(tmp_path: Path, monkeypatch) -> None:
+def test_concurrent_additions_of_another_process_are_kept(tmp_path: Path, monkeypatch) -> None:
     """Between reading and writing the file, another process matches other pairs."""
     match = matched.match
     others = hits([[4, -1, -1, -1], [3, -1, -1, -1], [2, -1, -1, -1]])

@@ -99,7 +99,7 @@ def test_ties_go_to_the_lower_position(layout):
     assert docs.tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
-def test_what_has_no_vectors_finds_nothing_and_is_not_found():
+def test_texts_without_vectors_find_nothing_and_are_not_found():
     some, none = np.ones((2, DIM), dtype=np.float32), np.empty((0, DIM), dtype=np.float32)
     index = MaxSimIndex.build(Pieces(ragged([none, -some, none], DIM)))
     docs, scores = index.search(ragged([some, none, -some], DIM), 3)

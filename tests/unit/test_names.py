@@ -82,6 +82,6 @@ def test_long_tail_names(name, printed, cutoff):
         ("Rprec(rel='2')", "invalid param rel"),
     ],
 )
-def test_a_wrong_name_says_what_is_wrong(name, message):
+def test_the_error_for_a_wrong_name_states_the_cause(name, message):
     with pytest.raises(MeasureError, match=message):
         parse(name)

@@ -211,7 +211,7 @@ def test_an_id_of_ir_datasets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "beir/nothing", "a#b", "#", ""])
-def test_what_is_no_path_is_left_to_the_definitions(here: Path, name: str) -> None:
+def test_names_that_are_not_paths_are_looked_up_in_definitions(here: Path, name: str) -> None:
     assert task_of(name) is None
 
 
@@ -259,6 +259,6 @@ def test_a_defined_task_wins_over_a_folder(here: Path) -> None:
     assert place.task("./functions").name.startswith("files/functions-")
 
 
-def test_an_unknown_name_says_what_else_a_task_may_be(here: Path) -> None:
+def test_the_error_for_an_unknown_name_lists_the_forms_of_tasks(here: Path) -> None:
     with pytest.raises(DefinitionError, match=r"is not defined .*files:docs=PATH.* irds:ID"):
         Workspace.find(start=here).task("nothing")

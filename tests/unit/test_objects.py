@@ -181,7 +181,7 @@ class Client:
         self.parts = {"lock": threading.Lock()}
 
 
-def test_what_cannot_be_sent_is_named() -> None:
+def test_objects_that_cannot_be_sent_are_named() -> None:
     with pytest.raises(DefinitionError, match=r"'Mine\.client\.parts\['lock'\]', a lock, cannot"):
         object_method(Mine(client=Client()))
     lock = threading.Lock()
@@ -197,7 +197,7 @@ def _searching(lock: Any) -> Any:
     return search
 
 
-def test_what_is_no_method_is_refused() -> None:
+def test_objects_that_are_not_methods_are_refused() -> None:
     with pytest.raises(DefinitionError, match=r"inherit from rankstone\.Runner"):
         object_method(3)
 

@@ -319,7 +319,7 @@ def test_cells_that_need_an_extra_are_not_run_and_the_others_are(place, monkeypa
     assert "not measured (rankstone run a/dense" in stored.stdout
 
 
-def test_nothing_runs_where_it_is_not_asked_for(place):
+def test_nothing_runs_without_request(place):
     table(place, "t", ("a/bm25", "letters", 1.0), ("a/never", "letters", 0.5),
           ("a/bm25", "gone", 0.5))  # fmt: skip
     for arguments in (("t", "--list"), ("t", "--missing", "skip")):

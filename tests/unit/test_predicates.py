@@ -81,7 +81,7 @@ def test_negations_are_resolved() -> None:
      f"year == {2**53}", r"source == '\ud800'", r"source == '\0'", "source.real == 1",
      "not " * 5000 + "draft", "(" * 300 + "draft" + ")" * 300],
 )  # fmt: skip
-def test_what_is_no_predicate_is_refused(text: str) -> None:
+def test_invalid_predicates_are_refused(text: str) -> None:
     with pytest.raises(DefinitionError, match="Write for example"):
         parse(text)
 

@@ -145,7 +145,7 @@ def test_other_columns_are_refused(tmp_path, text):
     assert read_published(tmp_path / "none.csv") == []
 
 
-def test_a_run_of_weights_never_released_says_so_kindly(tmp_path, session_cache):
+def test_running_unreleased_weights_gives_a_clear_error(tmp_path, session_cache):
     for folder in ("benchmarks", "runners"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     arguments = ["run", "gear", "--on", "stdlib/functions@first10"]

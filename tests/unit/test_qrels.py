@@ -93,7 +93,7 @@ def test_faults_are_named(sources: Sources, tmp_path: Path, text: str, words: st
         ({"source": {"folder": "toy/two"}}, "no data found"),
     ],
 )
-def test_what_is_not_as_the_task_says_is_refused(
+def test_data_that_contradicts_the_task_is_refused(
     sources: Sources, changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises(DataError) as told:

@@ -52,7 +52,7 @@ def test_parts_join_to_the_whole(rep):
     assert_equal(concatenate([rep[:2], rep[2:2], rep[2:6], rep[6:]]), rep.matrices())
 
 
-def test_what_is_packed_is_unpacked(rep):
+def test_packed_representations_are_unpacked(rep):
     for part in (rep, rep[2:4], rep[:0]):
         packed = pack(part)
         again = UNPACK[packed.kind](packed.arrays)

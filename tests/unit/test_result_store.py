@@ -159,7 +159,7 @@ def test_reference_records_and_strangers_are_not_ours(store: ResultStore) -> Non
     [("{", "not valid JSON"), ('{"a": 1}', "no 'schema_version'"), ("[]", "not a Rankstone record"),
      ('{"schema_version": 99}', "Upgrade")],
 )  # fmt: skip
-def test_what_is_no_record_is_named_and_passed_over(
+def test_files_that_are_not_records_are_named_and_skipped(
     store: ResultStore, content: str, said: str
 ) -> None:
     stored = store.write(make_record())

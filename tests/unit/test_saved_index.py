@@ -70,7 +70,7 @@ def test_bytes_are_those_of_arrays_and_parts(tmp_path):
     assert Whole.load(tmp_path).nbytes() == saved.nbytes()
 
 
-def test_what_cannot_be_saved_is_an_error(tmp_path):
+def test_unsupported_fields_cannot_be_saved(tmp_path):
     with pytest.raises(TypeError, match="object is not JSON serializable"):
         Part(object()).save(tmp_path)
 

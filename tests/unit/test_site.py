@@ -447,7 +447,7 @@ def test_a_record_of_uncommitted_code_is_not_checked_out(tmp_path: Path) -> None
         assert ("git checkout c0ffee" in page) is not dirty
         assert ("uncommitted changes on commit c0ffee: no commit" in page) is dirty
     assert "our BM25 <span" in page
-    assert "our BM25, stands for lexical/bm25 in tables" in page
+    assert "our BM25, shown instead of lexical/bm25 in tables" in page
     assert (
         '<a href="https://arxiv.org/abs/2407.03618" rel="noreferrer">arXiv:2407.03618</a>' in page
     )

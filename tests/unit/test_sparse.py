@@ -197,7 +197,7 @@ def test_an_unused_query_model_is_refused(model):
         made(model, query="idf", query_model=model)
 
 
-def test_what_changes_an_encoding_is_described(model):
+def test_settings_that_change_encodings_are_described(model):
     plain = made(model, engine="torch")
     for changes in (
         {"activation": "log1p2"}, {"pooling": "sum"}, {"special_tokens": "drop"}, {"top_k": 3},

@@ -242,7 +242,7 @@ def test_documentation_and_what_is_not_used_leave_a_digest_alone():
         {"model": ModelSpec(id="x", folder="f")},
     ],
 )
-def test_what_can_change_a_number_changes_the_digest(change):
+def test_everything_that_can_change_a_number_changes_the_digest(change):
     plain = MethodSpec(name="dense/a", description="", adapter="m:C", model=ModelSpec(id="x"))
     assert plain.model_copy(update=change).digest() != plain.digest()
 

@@ -70,7 +70,7 @@ def collection(tmp_path: Path) -> Dataset:
     return open_dataset(task, Sources(data=tmp_path / "data", cache=tmp_path / "cache"))
 
 
-def test_what_is_odd_is_counted(tmp_path: Path) -> None:
+def test_irregularities_are_counted(tmp_path: Path) -> None:
     found = statistics(collection(tmp_path))
     assert found.labels == ((0, 2), (1, 1), (2, 2))
     counts = {key: value for key, value in found.as_json().items() if key.startswith("n_")}

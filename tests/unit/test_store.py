@@ -296,7 +296,7 @@ def test_hashes_that_collide_are_no_duplicates(sources: Sources) -> None:
     assert checks.first_repeat(np.zeros(3, dtype=np.int64), table) is None
 
 
-def test_what_is_odd_is_counted_and_warned_about(sources: Sources) -> None:
+def test_irregularities_are_counted_and_warned_about(sources: Sources) -> None:
     CONTENT["documents"] = [*DOCUMENTS, Document("e", " ", "\n")]
     CONTENT["judgements"] = {
         "test": [
@@ -506,7 +506,7 @@ def test_a_data_set_cannot_leave_the_cache(sources: Sources, name: str) -> None:
         open_dataset(task(dataset=name), sources)
 
 
-def test_progress_tells_what_is_done(sources: Sources) -> None:
+def test_progress_reports_completed_work(sources: Sources) -> None:
     seen: list[tuple[str, int, int | None]] = []
     pinned = task(counts=Counts(documents=3))
     open_dataset(pinned, sources, lambda *call: seen.append(call))

@@ -335,7 +335,7 @@ def test_negatives_by_chance_are_no_copies_and_never_relevant() -> None:
         drawn("same", "same")
 
 
-def test_what_a_pool_lacks_may_become_a_negative() -> None:
+def test_documents_outside_the_pool_may_become_negatives() -> None:
     rows, relevant = np.zeros(1, dtype=np.int64), np.array([0, 1])
     given: Any = Listed(["fox fox fox", "fox and bear", "mole"])
     asked = Recipe.model_construct(negatives="bm25", per_pair=1, depth=1, seed=0, pooled=1)

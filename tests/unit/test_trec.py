@@ -68,7 +68,7 @@ def test_many_blocks_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (["a", "b"], [[2, np.nan]], "a score is NaN"),
     ],
 )
-def test_what_a_run_cannot_hold(
+def test_ids_that_a_run_file_cannot_represent(
     tmp_path: Path, names: list[str], scores: list[list[float]], message: str
 ) -> None:
     with pytest.raises(ResultsError, match=message):

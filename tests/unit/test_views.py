@@ -25,7 +25,7 @@ def test_quality_then_efficiency_for_each_task() -> None:
     ]
 
 
-def test_the_best_is_marked_and_so_is_what_reads_like_it() -> None:
+def test_the_best_and_values_displayed_like_it_are_marked() -> None:
     quality, speed = of(
         make_record("a/x"), make_record("a/y", scale=1.0001), make_record("a/z", scale=0.5)
     )

@@ -179,7 +179,7 @@ def test_bytes_and_reload(tmp_path, resident):
         ({"dims": [2, 17], "shortlists": [5]}, "parameters.dims': 17, but .* have 16"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path, parameters, says):
+def test_contradictory_settings_are_refused(tmp_path, parameters, says):
     with pytest.raises(DefinitionError, match=says):
         built(tmp_path, **parameters)
 

@@ -78,7 +78,7 @@ def built(engine, work, vectors=DOCUMENTS, **parameters):
 
 @dense
 @pytest.mark.parametrize("exact", [True, False])
-def test_search_is_ours_and_nothing_is_left(engine, tmp_path, exact):
+def test_search_equals_exact_search_and_leaves_nothing(engine, tmp_path, exact):
     with servers_of_cell():
         index = built(engine, tmp_path, exact=exact)
         (name,) = own_names(engine)
@@ -280,7 +280,7 @@ def test_a_slow_answer_is_an_error_that_names_the_timeout(engine, tmp_path):
 
 
 @dense
-def test_what_a_killed_process_left_is_removed_by_its_note(engine, tmp_path):
+def test_leftovers_of_a_killed_process_are_removed_by_its_note(engine, tmp_path):
     with servers_of_cell():
         index = built(engine, tmp_path)
         assert own_names(engine)
@@ -291,7 +291,7 @@ def test_what_a_killed_process_left_is_removed_by_its_note(engine, tmp_path):
 
 
 @dense
-def test_what_cannot_be_removed_is_named(engine, tmp_path):
+def test_leftovers_that_cannot_be_removed_are_named(engine, tmp_path):
     cell = servers_of_cell()
     cell.__enter__()
     index = built(engine, tmp_path)

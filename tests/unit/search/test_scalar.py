@@ -77,7 +77,7 @@ def test_integers_have_equal_scores_alone_and_in_a_batch(small, tmp_path):
         )
 
 
-def test_what_cannot_be_rounded_is_refused_or_padded(tmp_path):
+def test_values_that_cannot_be_rounded_are_refused_or_padded(tmp_path):
     huge = random(5) * np.float32(1e6)
     with pytest.raises(DefinitionError, match="float16 holds no value of"):
         RoundedIndex.build(Blocks(huge, 1), "float16", tmp_path)

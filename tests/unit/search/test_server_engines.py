@@ -98,7 +98,7 @@ def recall(index, k=10):
     return np.mean([len(set(a) & set(b)) / k for a, b in zip(exact, found, strict=True)])
 
 
-def test_exact_search_is_ours_and_nothing_is_left(engine, tmp_path):
+def test_exact_search_equals_numpy_and_leaves_nothing(engine, tmp_path):
     twice, before = np.concatenate([DOCUMENTS] * 2), held(engine)
     with servers_of_cell():
         index = built(engine, tmp_path, twice, exact=True)
@@ -152,7 +152,7 @@ def test_a_collection_of_the_same_name_stays_as_it_is(engine, tmp_path, monkeypa
         )
 
 
-def test_what_a_killed_process_left_is_removed_by_its_note(engine, tmp_path):
+def test_leftovers_of_a_killed_process_are_removed_by_its_note(engine, tmp_path):
     before = held(engine)
     with servers_of_cell():
         index = built(engine, tmp_path, DOCUMENTS[:50])
@@ -224,7 +224,7 @@ def test_no_port_and_no_server_are_errors(engine, tmp_path, monkeypatch):
         ("milvus", "http://me:hidden/x@127.0.0.1:9"),
     ],
 )
-def test_what_is_no_address_is_not_shown(name, url, tmp_path, monkeypatch):
+def test_an_invalid_address_is_not_shown(name, url, tmp_path, monkeypatch):
     pytest.importorskip(NEEDS[name][0], reason="needs rankstone[engines]")
     monkeypatch.setenv(ADDRESS[name], url)
     with pytest.raises(EngineError, match="holds no address") as raised:

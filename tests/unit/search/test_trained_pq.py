@@ -203,7 +203,7 @@ def test_a_training_that_only_harms_leaves_the_start(warm, queries):
     assert len(learnt.held_out) == 1 + codebooks.PATIENCE
 
 
-def test_without_training_queries_it_is_opq_and_says_so(tmp_path):
+def test_without_training_queries_it_is_opq_with_a_warning(tmp_path):
     expected = built(ProductQuantisation, tmp_path, rotate=True).search(OTHERS, 20)
     for method in (JPQ, RepCONC):
         with pytest.warns(RankstoneWarning, match="results are those of OPQ, the initial state"):

@@ -159,7 +159,7 @@ def _tiles(entry: Entry) -> Iterator[tuple[str, str, str]]:
 def _facts(site: Site, entry: Entry) -> Iterator[tuple[str, Any]]:
     """Yield the most important facts."""
     record, here = entry.record, entry.record.environment
-    yield "label", record.label and f"{record.label}, stands for {entry.method} in tables"
+    yield "label", record.label and f"{record.label}, shown instead of {entry.method} in tables"
     yield "trained on", trained_note(record) if record.is_trained else trained_text(record)
     licence = site.licence(entry.method)
     yield "licence of the weights", licence if licence != numbers.UNKNOWN else ""
