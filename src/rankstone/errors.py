@@ -14,6 +14,7 @@ RankstoneError              faults that a user can correct; messages state what,
 │   ├── RefusedError        the server refused a request, which costs nothing
 │   └── BudgetError         the next request could cost more than the budget of the run
 ├── EngineError             a search engine cannot be started or reached, or refused a request
+│   └── UnreachableError    no response from the address of a search engine
 ├── ClusterError            a cluster cannot be reached, or its nodes cannot run a task
 ├── MeasureError            a measure is unknown, or deeper than the run
 └── ResultsError            records cannot be read, written or upgraded
@@ -105,6 +106,10 @@ class BudgetError(ApiError):
 
 class EngineError(RankstoneError):
     """A search engine cannot be started or reached, has ended, or refused a request."""
+
+
+class UnreachableError(EngineError):
+    """No response from the address of a search engine, or not in time."""
 
 
 class ClusterError(RankstoneError):

@@ -349,7 +349,7 @@ def test_exit_codes(
     assert cli("constant")[0] == 0
     code, messages = cli("nan", "constant")
     assert code == 1
-    assert "already measured, reused" in messages
+    assert "reused (--force measures again)" in messages
     code, messages = cli("constnat")
     assert code == 2
     assert "Did you mean: strange/constant?" in messages

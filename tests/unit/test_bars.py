@@ -159,13 +159,15 @@ def test_data_and_cells_are_labelled() -> None:
             for done in (1000, 11_000):
                 bars(work, done, 21_000)
                 clock.now += 10
-        bars.finished(make_record(method="m", task="t"), reused=True, seconds=0.1)
+        record = make_record(method="m", task="t")
+        bars.finished(record, reused=True, seconds=0.1)
     lines = out.getvalue().splitlines()
     assert lines[:2] == [
         "prepare  nq_dev.tsv: 11.0 kB/21.0 kB  1.0 kB/s  10 s left",
         "m on t  encode queries: 11,000/21,000  1,000/s  10 s left",
     ]
     assert lines[2].startswith("✓ m on t")
+    assert f"measured {record.provenance.finished[:10]}, reused" in lines[2]
 
 
 def test_frequent_progress_is_thinned_but_beginnings_and_ends_are_kept(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ import pytest
 from rankstone.leaderboards.board_spec import TableSpec
 from rankstone.leaderboards.boards import board
 from rankstone.leaderboards.curves.curves import Curves, of_grids, of_load
+from rankstone.leaderboards.curves.drawn import pictures
 from rankstone.leaderboards.curves.equal_recall import at_equal_recall
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.frame import leaderboard
-from rankstone.leaderboards.labels import short_name, with_grids
+from rankstone.leaderboards.labels import plot_names, with_grids
 from rankstone.leaderboards.loads.page import load_tables
 from rankstone.leaderboards.pages.board import apart
 from rankstone.leaderboards.site.board_page import defined_pages
 from rankstone.leaderboards.site.model import make_site
 from rankstone.leaderboards.site.record_page import record_page
+from rankstone.leaderboards.site.vega import plotted
 from rankstone.results.record import (
     ColdStart,
     Load,
@@ -76,13 +79,49 @@ def test_settings_of_a_grid_are_labelled_by_what_varies() -> None:
 
 def test_labels_of_methods_with_one_last_part_differ_and_are_whole() -> None:
     records = [setting("one", 16, 0.9, 0.1), setting("one", 32, 0.9, 0.1)]
-    for record in list(records):
-        name = record.method.name.replace("engines/", "mine/")
-        method = record.method.model_copy(update={"name": name})
-        records.append(record.model_copy(update={"method": method}))
+    records += map(of_another, records[:2])
     own, other = "engines/one ef_search", "mine/one ef_search"
     labels = [f"{own}=16", f"{own}=32", f"{other}=16", f"{other}=32"]
-    assert [short_name(record) for record in with_grids(records)] == labels
+    assert plot_names(with_grids(records)) == labels
+
+
+def of_another(record: RunRecord, **more: Any) -> RunRecord:
+    """The record of a method of another folder with the same last part of its name."""
+    name = record.method.name.replace("engines/", "mine/")
+    method = record.method.model_copy(update={"name": name})
+    return record.model_copy(update={"method": method, **more})
+
+
+def test_names_in_plots_are_short_where_they_differ() -> None:
+    one = make_record("engines/one", TASK)
+    assert plot_names([one, make_record("mine/two", TASK), one]) == ["one", "two", "one"]
+    assert plot_names([one, make_record("two", TASK)], whole=True) == ["engines/one", "two"]
+    assert plot_names([one, of_another(one)]) == ["engines/one", "mine/one"]
+    ours = one.model_copy(update={"label": "ours"})
+    labelled = [ours, of_another(one, label="ours"), of_another(one, label="two")]
+    assert plot_names(labelled) == ["ours (engines/one)", "ours (mine/one)", "two"]
+
+
+def test_methods_with_one_last_part_share_no_curve_colour_or_name() -> None:
+    pytest.importorskip("altair")
+    grid = [*GRID, *map(of_another, GRID[:3])]
+    load = [loaded("engines/one"), loaded("mine/one"), loaded("lexical/bm25")]
+    for drawn, lines in ((of_grids(grid, {}), 3), (of_load(load), 3)):
+        curves = list(drawn)
+        for one in curves:
+            assert {"engines/one", "mine/one"} < set(one.names)
+            texts = [p.text for p in one.points if "one" in p.name]
+            assert all(text.startswith(("engines/one", "mine/one")) for text in texts)
+        shown = plotted(curves)
+        assert len({colour for _, colour in shown.legend}) == len(shown.legend) == lines
+
+
+def test_many_curves_differ_in_colour_or_shape() -> None:
+    pytest.importorskip("altair")
+    many = [loaded(f"engines/{letter}") for letter in "abcdefghijklmno"]
+    (picture,) = pictures(of_load(many), "p", "c")
+    marks = re.findall(r'role-legend-symbol".*?d="([^"]+)" fill="(#\w+)"', picture.svg)
+    assert len(set(marks)) == len(marks) == 15
 
 
 def test_a_method_alone_is_labelled_by_what_differs_from_its_definition() -> None:

@@ -13,6 +13,7 @@ from rankstone.cli.app import app
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.costs import pareto
 from rankstone.leaderboards.formats.render import render
+from rankstone.leaderboards.pages import plots
 from rankstone.leaderboards.pages.plots import quality_against_cost
 from rankstone.results.per_query import write_per_query
 from rankstone.results.record import QuerySummary, TruncationInfo
@@ -107,6 +108,14 @@ def test_the_plot_has_every_method_and_the_front():
     for method in METHODS:
         assert method in svg
     assert quality_against_cost(records[:1]) == ""
+
+
+def test_methods_with_one_last_part_have_full_names_in_plots():
+    records = [make_record(f"{family}/one") for family in "ab"]
+    records += [make_record(f"c/{n}") for n in range(plots.NAMED)]
+    (points,) = plots.chart(records).to_dict()["datasets"].values()
+    names = {point["name"] for point in points}
+    assert names == {"a/one", "b/one", *map(str, range(plots.NAMED))}
 
 
 def test_the_front_is_what_no_other_beats_in_both():

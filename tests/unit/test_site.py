@@ -222,6 +222,13 @@ def test_pareto_optimal_points_are_named_the_best_first() -> None:
     assert not [row for row in rows if row["short"] and not row["front"]]
 
 
+def test_points_of_methods_with_one_last_part_have_full_names() -> None:
+    site = site_of([make_record(name) for name in ("a/same", "b/same", "b/other")])
+    view = of_board(site, site.boards[0])
+    rows, _ = front_rows(site, view, view.rows, BY_NAME["p95 latency"])
+    assert {row["name"] for row in rows} == {"a/same", "b/same", "other"}
+
+
 def test_costs_of_two_machines_are_never_in_one_plot(tmp_path: Path) -> None:
     other = make_record("dense/wordllama-256", machine="0a0b0c0d")
     built.build(site_of([make_record(), other]), tmp_path / "site")

@@ -149,7 +149,8 @@ def _summary(record: RunRecord, *, reused: bool, seconds: float) -> str:
         message = record.error.message if record.error else "no message"
         return f"[red]✗[/] {cell}: {record.status}: {escape(message)}"
     value = f"  {record.task.headline} {record.headline.mean:.4f}" if record.headline else ""
-    how = "already measured, reused (--force measures again)" if reused else f"{seconds:.1f} s"
+    when = record.provenance.finished[:10]
+    how = f"measured {when}, reused (--force measures again)" if reused else f"{seconds:.1f} s"
     return f"[green]✓[/] {cell}{value}  [dim]{how}[/]"
 
 

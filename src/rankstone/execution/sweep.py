@@ -44,7 +44,7 @@ from rankstone.runners.api.budget import Limit as Limit
 from rankstone.runners.api.budget import Purse as Purse
 from rankstone.runners.construct import build_runner, code_digest, untrained
 from rankstone.runners.objects.method import pack
-from rankstone.runners.search.engines.servers.versions import has_same_servers
+from rankstone.runners.search.engines.servers.versions import Servers
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.training.parts import data_digests, refuse_missing
 
@@ -122,6 +122,7 @@ class Sweep:
     force: bool = False
     purse: Purse = field(default_factory=Purse)
     """Budget of all cells for requests to APIs."""
+    servers: Servers = field(default_factory=Servers)
     load: LoadPlan | None = None
     """Trials under load; stored records without them are measured again."""
     command: tuple[str, ...] = ()
@@ -235,7 +236,7 @@ class Sweep:
     def _suffices(self, record: RunRecord, method: MethodSpec) -> bool:
         load = None if record.profile is None else record.profile.load
         tried = self.load is None or (load is not None and load.plan == self.load)
-        return tried and has_same_servers(method, record.method.description)
+        return tried and self.servers.same(method, record.method.description)
 
     def _run(
         self, job: Callable[[], Job], key: Key, dataset: Dataset, reporter: Reporter

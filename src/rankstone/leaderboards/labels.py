@@ -22,9 +22,20 @@ def one_label(method: str, records: Iterable[RunRecord]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def short_name(record: RunRecord) -> str:
-    """Return the label, or the last part of the method's name."""
-    return record.label or record.method.name.rpartition("/")[2]
+def plot_names(records: Sequence[RunRecord], *, whole: bool = False) -> list[str]:
+    """Return the label of each record, or the last part of its method's name.
+
+    Where several methods would have the same name, each has its full one.
+
+    Args:
+        whole: full names of all methods without a label.
+    """
+    methods = [record.method.name for record in records]
+    labels = row_names(methods, [record.label for record in records])
+    last = [method if whole else method.rpartition("/")[2] for method in methods]
+    names = [label or name for label, name in zip(labels, last, strict=True)]
+    of = Counter(name for name, _ in {*zip(names, methods, strict=True)})
+    return [m if of[name] > 1 else name for name, m in zip(names, methods, strict=True)]
 
 
 def row_names(methods: Sequence[str], labels: Sequence[str | None]) -> list[str]:
@@ -73,8 +84,7 @@ def with_grids(
     for base, grid in grids.items():
         if len(grid) == 1 and base in methods:
             grid.setdefault(base, methods[base].parameters)
-    stems = Counter(map(stem, grids))
-    names = {base: base if stems[stem(base)] > 1 else stem(base) for base in grids}
+    names = grid_names(grids)
     labels = dict(pair for base, grid in grids.items() for pair in _grid_labels(names[base], grid))
     return [
         record.model_copy(update={"label": labels[record.method.name]})
@@ -82,6 +92,13 @@ def with_grids(
         else record
         for record in found
     ]
+
+
+def grid_names(methods: Iterable[str]) -> dict[str, str]:
+    """Return the last part of each definition's name, or all of it where another has the same."""
+    bases = list(dict.fromkeys(map(base_name, methods)))
+    stems = Counter(map(stem, bases))
+    return {base: base if stems[stem(base)] > 1 else stem(base) for base in bases}
 
 
 def base_name(method: str) -> str:

@@ -231,9 +231,11 @@ class Runs(Scores):
 
     def _measured(self, cells: Iterable[Cell], missing: Missing) -> Found:
         """Return all stored records; if `missing` is `run`, `cells` are run or reused first."""
-        by_task = ((task, method) for method, task in cells)
+        from rankstone.execution.sweep import Servers
+
+        by_task, servers = ((task, method) for method, task in cells), Servers()
         for task, methods in _grouped(by_task) if missing == "run" else ():
-            list(self.sweep(methods, task).run(self._reporter))
+            list(replace(self.sweep(methods, task), servers=servers).run(self._reporter))
         return self.store.cells()
 
 

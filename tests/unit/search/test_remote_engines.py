@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from base64 import b64decode
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from rankstone.errors import DefinitionError, EngineError, RankstoneWarning
-from rankstone.execution.sweep import Machine, Sweep
 from rankstone.registry import load
 from rankstone.runners.construct import build_runner
 from rankstone.runners.search.engines.servers import http, qdrant_rest, server
@@ -19,13 +17,11 @@ from rankstone.runners.search.engines.servers.removal import (
     remove_left,
     servers_of_cell,
 )
-from rankstone.runners.search.engines.servers.versions import has_same_servers
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Workspace
 from tests.engine_servers import own_names, refused, serving
 from tests.numbered import Numbered
-from tests.records import make_record
 
 pytest.importorskip("httpx2", reason="needs httpx2: pip install 'rankstone[engines]'")
 
@@ -186,30 +182,6 @@ def test_a_value_instead_of_a_variable_is_refused_and_not_shown(key, value, monk
         with pytest.raises(DefinitionError, match=f"'parameters.{key}': not the name") as raised:
             build_runner(method)
         assert value not in str(raised.value)
-
-
-@pytest.mark.parametrize("kind", DENSE[1:])
-def test_a_record_of_another_version_of_the_server_is_not_reused(kind, monkeypatch):
-    """The version belongs to a member, nested in the method's description."""
-    workspace = Workspace.find()
-    members = ("lexical/bm25", f"engines/bm25-{kind}")
-    method = workspace.method("hybrid/rrf-bm25-minilm")
-    method = method.model_copy(update={"members": tuple(map(workspace.method, members))})
-    with serving(kind) as engine:
-        monkeypatch.setenv(method.members[1].parameters["url_env"], engine.url)
-        record = make_record(method.name)
-        described = record.method.model_copy(
-            update={"description": build_runner(method).describe()}
-        )
-        record = record.model_copy(update={"method": described})
-        store = SimpleNamespace(find=lambda key, machine: record)
-        sweep = Sweep(methods=(), tasks=(), sources=None, store=store, workspace=None)
-        here = Machine.this()
-        assert sweep.stored(lambda machine: "key", method, here) is record
-        engine.number = "99.0.0"
-        assert sweep.stored(lambda machine: "key", method, here) is None
-    with pytest.warns(RankstoneWarning, match=f"bm25-{kind}: the version of its server is not"):
-        assert sweep.stored(lambda machine: "key", method, here) is record
 
 
 @dense
@@ -397,8 +369,3 @@ def test_keys_are_sent_and_never_described(kind, header, tmp_path, monkeypatch):
         sent = {name.lower(): value for name, value in engine.headers[-1].items()}
         assert sent[header[0].lower()] == header[1]
         assert "k3y" not in str(index.about)
-
-
-def test_a_server_of_this_machine_has_its_version_in_the_key():
-    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'rankstone[engines]'")
-    assert has_same_servers(Workspace.find().method("engines/minilm-postgres"), {})

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
@@ -81,12 +82,11 @@ def built(engine, work, vectors=DOCUMENTS, columns=None, **parameters):
 
 def held(engine):
     """Return the names of all tables or collections of the shared server."""
-    url = os.environ[ADDRESS[engine]]
     if engine == "postgres":
-        with connected(url) as connection:
+        with connected(os.environ[ADDRESS[engine]]) as connection:
             found = connection.execute("SELECT tablename FROM pg_tables WHERE tableowner = user")
             return {name for (name,) in found if not name.startswith(("pg_", "sql_"))}
-    with milvus_index.connected(url) as client:
+    with milvus_index.connected(ADDRESS[engine]) as client:
         return set(client.list_collections())
 
 
@@ -180,6 +180,34 @@ def test_an_own_server_is_on_a_free_port_weighed_and_stopped(engine, tmp_path, m
         runner = load("adapter", engine, "test")(members=(Numbered(DOCUMENTS),))
         assert OWN[engine][:6] in runner.describe()["index"]["engine"].lower()
     assert servers(engine) == before
+
+
+SHARING = """
+import socket, sys, time
+with socket.socket() as server:
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    server.bind(("127.0.0.1", int(sys.argv[1])))
+    server.listen()
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="no system that shares ports")
+def test_a_port_is_never_shared_with_the_server_of_another(tmp_path, monkeypatch):
+    """As gRPC would share it; the kernel then gives each of them some of the connections."""
+
+    def start():
+        return own_process.OwnProcess(
+            tmp_path, lambda port: [sys.executable, "-c", SHARING, str(port)]
+        )
+
+    with servers_of_cell():
+        one, free = start(), own_process.free_port
+        ports = iter([one.port])
+        monkeypatch.setattr(own_process, "free_port", lambda: next(ports, None) or free())
+        other = start()
+        assert other.port != one.port
+        assert one._process.poll() is None
 
 
 def test_a_server_that_is_killed_is_an_error_that_states_it(engine, tmp_path):

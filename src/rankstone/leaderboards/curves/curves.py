@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from rankstone.leaderboards.costs import BY_NAME, comparable_group
 from rankstone.leaderboards.curves.sweeps import sweeps
-from rankstone.leaderboards.labels import base_name, short_name, stem
+from rankstone.leaderboards.labels import base_name, grid_names, plot_names
 from rankstone.leaderboards.numbers import quality, significant
 from rankstone.results.record import LoadTrial, RunRecord
 from rankstone.specs import MethodSpec
@@ -66,16 +66,17 @@ def names_of(drawn: Iterable[Curves]) -> list[str]:
 def of_load(records: Iterable[RunRecord]) -> Iterator[Curves]:
     """Yield latency against rate and throughput against clients, for records of one machine."""
     loaded = _of_one_machine([record for record in records if _trials(record)])
-    high = _highest(loaded)
-    by_rate = [point for record in loaded for point in _latencies(record, high)]
-    by_clients = [point for record in loaded for point in _throughputs(record)]
+    high, names = _highest(loaded), plot_names(loaded)
+    named = list(zip(names, loaded, strict=True))
+    by_rate = [point for name, record in named for point in _latencies(name, record, high)]
+    by_clients = [point for name, record in named for point in _throughputs(name, record)]
     if by_rate:
         yield Curves(
             kind="load",
             x="requests per second, offered",
             y=f"latency, ms: {_short(high)}, dashed p50",
             points=tuple(by_rate),
-            label=f"Latency against the offered rate of {', '.join(map(short_name, loaded))}",
+            label=f"Latency against the offered rate of {', '.join(names)}",
         )
     if by_clients:
         yield Curves(
@@ -83,7 +84,7 @@ def of_load(records: Iterable[RunRecord]) -> Iterator[Curves]:
             x="clients",
             y="answered per second",
             points=tuple(by_clients),
-            label=f"Throughput against clients of {', '.join(map(short_name, loaded))}",
+            label=f"Throughput against clients of {', '.join(names)}",
         )
 
 
@@ -127,15 +128,16 @@ def _recalls(
     title: str,
     unit: str,
 ) -> list[Point]:
-    found = []
-    for record, value in zip(records, values, strict=True):
+    found, curves = [], grid_names(record.method.name for record in records)
+    for record, name, value in zip(records, plot_names(records), values, strict=True):
         recall, step = RECALL.of(record), steps.get(record.method.name)
         if value is not None and value > 0:
             at = 1.0 if recall is None else recall
             shown = f"{title} {significant(value)} {unit}".rstrip()
-            text = f"{short_name(record)}: recall {quality(at)}, {shown}"
+            text = f"{name}: recall {quality(at)}, {shown}"
             given = (step.curve, step.value) if step else (record.method.name, 0.0)
-            found.append(Point(at, value, _method(record), text, *given))
+            curve = curves[base_name(record.method.name)]
+            found.append(Point(at, value, curve, text, *given))
     return found
 
 
@@ -159,25 +161,25 @@ def _short(rank: str) -> str:
     return rank.removesuffix("_ms")
 
 
-def _latencies(record: RunRecord, high: str) -> Iterator[Point]:
+def _latencies(name: str, record: RunRecord, high: str) -> Iterator[Point]:
     for rate, trials in _grouped(record, lambda trial: trial.rate):
         for rank, style in ((high, "solid"), ("p50_ms", "dashed")):
             known = [value for one in trials if (value := one.latency[rank]) is not None]
             if known:
-                value, name = fmean(known), _short(rank)
-                text = f"{short_name(record)} at {rate:g} per s: {name} {significant(value)} ms"
+                value = fmean(known)
+                text = f"{name} at {rate:g} per s: {_short(rank)} {significant(value)} ms"
                 changed = "" if all(one.same in (None, 1.0) for one in trials) else CHANGED
-                yield Point(rate, value, short_name(record), text + changed, rank, rate, style)  # type: ignore[arg-type]
+                yield Point(rate, value, name, text + changed, rank, rate, style)  # type: ignore[arg-type]
 
 
 CHANGED = "; answers differ from a single client's"
 
 
-def _throughputs(record: RunRecord) -> Iterator[Point]:
+def _throughputs(name: str, record: RunRecord) -> Iterator[Point]:
     for clients, trials in _grouped(record, lambda trial: trial.clients):
         value = fmean(one.throughput for one in trials)
-        text = f"{short_name(record)}, {clients:g} clients: {significant(value)} per s"
-        yield Point(clients, value, short_name(record), text, "", clients)
+        text = f"{name}, {clients:g} clients: {significant(value)} per s"
+        yield Point(clients, value, name, text, "", clients)
 
 
 def _grouped(record: RunRecord, key: Any) -> Iterator[tuple[float, list[LoadTrial]]]:
@@ -196,7 +198,3 @@ def _of_one_machine(records: Sequence[RunRecord]) -> list[RunRecord]:
     for record in records:
         groups.setdefault(comparable_group(BY_NAME["p99 latency"], record), []).append(record)
     return max(groups.values(), key=len, default=[])
-
-
-def _method(record: RunRecord) -> str:
-    return stem(record.method.name)

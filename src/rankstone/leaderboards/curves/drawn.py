@@ -49,7 +49,7 @@ def _chart(alt: Any, one: Curves, names: Sequence[str]) -> LayerChart:
         domain=list(names), range=[COLOURS[i % len(COLOURS)] for i in n]
     )
     shape = alt.Shape("name:N", title=None).scale(
-        domain=list(names), range=[SHAPES[i % len(SHAPES)] for i in n]
+        domain=list(names), range=[SHAPES[(i + i // len(COLOURS)) % len(SHAPES)] for i in n]
     )
     data = alt.InlineData(values=one.rows(names))
     legend = alt.Legend(orient="bottom", columns=3, labelLimit=240, columnPadding=40)

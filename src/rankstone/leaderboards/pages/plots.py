@@ -16,7 +16,7 @@ from rankstone.leaderboards.costs import (
 )
 from rankstone.leaderboards.curves.drawn import NEEDED, can_plot
 from rankstone.leaderboards.document import Page, Picture
-from rankstone.leaderboards.labels import short_name
+from rankstone.leaderboards.labels import plot_names
 from rankstone.leaderboards.site.fronts import place_names
 from rankstone.leaderboards.site.vega import PADDING
 from rankstone.results.record import RunRecord
@@ -97,19 +97,16 @@ def _points(records: Sequence[RunRecord], cost: Cost) -> tuple[list[dict[str, An
     optimal = pareto_optimal(cost, records)
     known = [(r, stands) for r, stands in zip(records, optimal, strict=True) if _has(r, cost)]
     unit, values = cost.in_unit([cost.of(record) for record, _ in known])
+    few = len(known) <= NAMED  # of many, last parts find room more often
+    names = plot_names([record for record, _ in known], whole=few)
     points = [
-        {**_quality(record), "x": value, "optimal": stands, "front": stands or len(known) <= NAMED,
-         "name": _name(record, len(known)) + mark_of(cost, record), "method": record.method.name,
+        {**_quality(record), "x": value, "optimal": stands, "front": stands or few,
+         "name": name + mark_of(cost, record), "method": record.method.name,
          "short": "", "conditions": str(comparable_group(cost, record))}
-        for (record, stands), value in zip(known, values, strict=True)
+        for (record, stands), name, value in zip(known, names, values, strict=True)
     ]  # fmt: skip
     place_names(points, WIDTH, HEIGHT)
     return points, unit
-
-
-def _name(record: RunRecord, of: int) -> str:
-    """Return the method's name, shortened to its last part if there are many."""
-    return record.label or record.method.name if of <= NAMED else short_name(record)
 
 
 def _quality(record: RunRecord) -> dict[str, Any]:

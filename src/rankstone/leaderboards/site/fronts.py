@@ -8,7 +8,7 @@ from typing import Any
 
 from rankstone.files import GIB, MIB
 from rankstone.leaderboards.costs import Cost, pareto
-from rankstone.leaderboards.labels import short_name
+from rankstone.leaderboards.labels import plot_names
 from rankstone.leaderboards.numbers import flagged, interval, quality
 from rankstone.leaderboards.site.model import Site
 from rankstone.leaderboards.site.vega import PADDING, SIZES, rounded
@@ -44,8 +44,8 @@ def front_rows(
     sign = -1 if cost.higher_is_better else 1
     able = [(row, (sign * value, row.mean)) for row, value in known if row.competes(cost)]
     optimal = dict(zip((id(row) for row, _ in able), pareto([p for _, p in able]), strict=True))
-    rows = []
-    for row, value in known:
+    rows, names = [], plot_names([row.entry.record for row, _ in known])
+    for (row, value), name in zip(known, names, strict=True):
         step = site.sweeps.get(row.entry.method)
         best, known_ends = optimal.get(id(row), False), math.isfinite(row.low)
         rows.append(
@@ -54,7 +54,7 @@ def front_rows(
                 "y": rounded(row.mean),
                 "low": rounded(row.low if known_ends else row.mean),
                 "high": rounded(row.high if known_ends else row.mean),
-                "name": short_name(row.entry.record),
+                "name": name,
                 "text": _text(site, view, row, cost, value / size, unit, best),
                 "c": site.colour(row.entry.method),
                 "front": best,

@@ -9,7 +9,7 @@ from time import sleep
 from typing import Any
 from urllib.parse import unquote, urlunsplit
 
-from rankstone.errors import EngineError
+from rankstone.errors import EngineError, UnreachableError
 from rankstone.runners.api.client import wait_s
 from rankstone.runners.search.engines.servers.server import address, url_of
 
@@ -67,7 +67,9 @@ class Http:
         slow: bool = False,
         missing: bool = False,
     ) -> Any:
-        """Return the JSON response; EngineError if the server refuses or fails.
+        """Return the JSON response.
+
+        Raises EngineError if the server refuses or fails, UnreachableError without a response.
 
         Args:
             lines: Objects of a body in JSON Lines format.
@@ -104,7 +106,7 @@ class Http:
                 answer = self._http.request(method, url, **options)
             except self._faults as error:
                 fault = f"{type(error).__name__}: {error}".strip(": ")
-                raise EngineError(
+                raise UnreachableError(
                     f"{method} {url}: {fault}. Check that the server runs, its address"
                     f" ({self._url_env}), and parameters.timeout ({self._timeout:g} s)."
                 ) from None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from numpy.typing import ArrayLike
 from pydantic.dataclasses import dataclass
 
-from rankstone.errors import EngineError
+from rankstone.errors import EngineError, UnreachableError
 from rankstone.runners.protocols import STRICT
 from rankstone.runners.search.engines.engine import numbered
 from rankstone.runners.search.engines.folder import fresh, size
@@ -159,10 +159,11 @@ def drop(url_env: str, name: str) -> None:
 
 @contextmanager
 def connected(url_env: str) -> Iterator[Any]:
-    """Yield a client; its errors become EngineErrors."""
-    url = url_of(url_env, EXAMPLE).geturl()
-    with explained(f" (address in {url_env})"):
+    """Yield a client; its errors become EngineErrors, UnreachableError without a connection."""
+    url, where = url_of(url_env, EXAMPLE).geturl(), f" (address in {url_env})"
+    with explained(where, UnreachableError):
         client = _client(url)
+    with explained(where):
         try:
             yield client
         finally:
@@ -170,15 +171,15 @@ def connected(url_env: str) -> Iterator[Any]:
 
 
 @contextmanager
-def explained(where: str = "") -> Iterator[None]:
-    """Convert the client's errors to EngineErrors."""
+def explained(where: str = "", kind: type[EngineError] = EngineError) -> Iterator[None]:
+    """Convert the client's errors to EngineErrors, or to `kind`."""
     from grpc import RpcError
     from pymilvus.exceptions import MilvusException
 
     try:
         yield
     except (MilvusException, RpcError) as error:
-        raise EngineError(f"Milvus{where}: {' '.join(str(error).split())}.") from None
+        raise kind(f"Milvus{where}: {' '.join(str(error).split())}.") from None
 
 
 def _client(url: str) -> Any:

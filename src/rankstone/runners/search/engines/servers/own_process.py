@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -51,14 +52,20 @@ class OwnProcess:
             at_end(self, _stop, self._process, stop)
             if self._starts(ready):
                 return
-        raise EngineError(f"a server could not be started. {self.last_words()}")
+            _stop(self._process, stop)
+        raise EngineError(
+            f"a server could not be started on {PORTS} ports in turn. {self.last_words()}"
+        )
 
     def _starts(self, ready: Callable[[int], bool]) -> bool:
-        """Return True once the server responds; False if it exited."""
+        """Return True once the server responds; False if it exited, or shares its port."""
         end = time.monotonic() + START_S
         while self._process.poll() is None:
-            if self._listens() and ready(self.port):
-                return True
+            if self._listens():
+                if self._shares():
+                    return False
+                if ready(self.port):
+                    return True
             if time.monotonic() > end:
                 raise EngineError(
                     f"a server did not answer within {START_S:g} s. {self.last_words()}"
@@ -70,8 +77,21 @@ class OwnProcess:
         """Return True if this process, and not another one, listens on the port."""
         with contextlib.suppress(psutil.Error):
             found = psutil.Process(self._process.pid).net_connections("tcp")
-            return any(c.status == psutil.CONN_LISTEN and c.laddr.port == self.port for c in found)
+            return any(map(self._is_on_port, found))
         return False
+
+    def _shares(self) -> bool:
+        """Return True if another process listens there too, as SO_REUSEPORT allows both."""
+        with contextlib.suppress(psutil.Error):
+            below = psutil.Process(self._process.pid).children(recursive=True)
+            own = {self._process.pid, *(one.pid for one in below)}
+            found = filter(self._is_on_port, psutil.net_connections("tcp"))
+            return any(one.pid not in own for one in found)
+        return False
+
+    def _is_on_port(self, one: Any) -> bool:
+        """Return True for the socket of a process that listens on the port."""
+        return bool(one.status == psutil.CONN_LISTEN and one.laddr.port == self.port)
 
     def last_words(self) -> str:
         """Return the state of the process, and the end of its log."""
@@ -101,6 +121,8 @@ def free_port() -> int:
 
 def _stop(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
     """Stop a process and its children."""
+    if process.poll() is not None:
+        return  # another may have its number by now
     below: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):
         below = psutil.Process(process.pid).children(recursive=True)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from numpy.typing import ArrayLike
 from pydantic.dataclasses import dataclass
 
-from rankstone.errors import EngineError
+from rankstone.errors import EngineError, UnreachableError
 from rankstone.predicates import Predicate, Where, kind_of
 from rankstone.runners.protocols import STRICT
 from rankstone.runners.search.engines.engine import (
@@ -32,6 +32,7 @@ from rankstone.runners.search.engines.servers.server import (
     GraphOrLists,
     address,
     no_address,
+    refuse_existing,
 )
 from rankstone.runners.search.exact.flat import Vectors
 from rankstone.runners.search.faiss.faiss_index import Positions
@@ -95,7 +96,9 @@ class Table(ChangingCollection):
                 connection.execute("CHECKPOINT")
 
     def _write(self, connection: Any) -> None:
-        """Create and fill the table, and create its indexes."""
+        """Create and fill the table, and create its indexes; EngineError if its name exists."""
+        existing = _one(connection, f"SELECT to_regclass('{self.name}')")
+        refuse_existing(existing, self.name, "PostgreSQL")
         kinds = {own(name): TYPES[kind_of(column)] for name, column in self.columns.items()}
         columns = "".join(f", {name} {kind}" for name, kind in kinds.items())
         dim = self.about["dim"]
@@ -275,7 +278,7 @@ def given(url_env: str) -> str:
 
 @contextlib.contextmanager
 def connected(dsn: str, name: str = "rankstone", variable: str = "") -> Iterator[Any]:
-    """Yield a connection; server errors become EngineErrors.
+    """Yield a connection; server errors become EngineErrors, UnreachableError without one.
 
     Args:
         variable: Environment variable with `dsn`, for the error of a failed connection.
@@ -285,8 +288,10 @@ def connected(dsn: str, name: str = "rankstone", variable: str = "") -> Iterator
         connection = _connect(dsn, name)
         yield connection
     except _errors() as error:
-        where = f" (address in {variable})" if variable and connection is None else ""
-        raise EngineError(_line(error, where)) from None
+        if connection is not None:
+            raise EngineError(_line(error)) from None
+        where = f" (address in {variable})" if variable else ""
+        raise UnreachableError(_line(error, where)) from None
     finally:
         if connection is not None:
             connection.close()
