@@ -44,7 +44,7 @@ from rankstone.runners.api.budget import Limit as Limit
 from rankstone.runners.api.budget import Purse as Purse
 from rankstone.runners.construct import build_runner, code_digest, untrained
 from rankstone.runners.objects.method import pack
-from rankstone.runners.search.engines.servers.versions import Servers
+from rankstone.runners.search.engines.servers.versions import Servers as Servers
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.training.parts import data_digests, refuse_missing
 
