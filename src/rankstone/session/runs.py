@@ -231,11 +231,12 @@ class Runs(Scores):
 
     def _measured(self, cells: Iterable[Cell], missing: Missing) -> Found:
         """Return all stored records; if `missing` is `run`, `cells` are run or reused first."""
-        from rankstone.execution.sweep import Servers
+        if missing == "run":
+            from rankstone.execution.sweep import Servers
 
-        by_task, servers = ((task, method) for method, task in cells), Servers()
-        for task, methods in _grouped(by_task) if missing == "run" else ():
-            list(replace(self.sweep(methods, task), servers=servers).run(self._reporter))
+            servers = Servers()
+            for task, methods in _grouped((task, method) for method, task in cells):
+                list(replace(self.sweep(methods, task), servers=servers).run(self._reporter))
         return self.store.cells()
 
 
