@@ -139,7 +139,11 @@ def test_official_judgements_name_passages_outside_of_the_pool(
     assert "3562 judgements of documents the corpus does not hold" in data.warnings[-1]
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize(
+    "name",
+    # It takes seconds, and differs from functions-500 in its number of documents alone.
+    [pytest.param(n, marks=pytest.mark.slow) if n.endswith("-5000") else n for n in EMBEDDED],
+)
 def test_embedded_collection(name: str, session_cache: Path) -> None:
     data = open_dataset(TASKS[name], Sources(data=None, cache=session_cache))
     check(data)
