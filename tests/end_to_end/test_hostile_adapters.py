@@ -26,9 +26,9 @@ MORE_ENDINGS = {
     "Interrupts": ("KeyboardInterrupt", ""),
     "Recurses": ("RecursionError", "recursion depth"),
     "Closes": ("ProcessDied", "exited with code 1"),
-    "Negative": ("AdapterError", "profile.index.memory_bytes"),
-    "NaNBytes": ("ValidationError", "nan"),
-    "Immense": ("OverflowError", ""),
+    "Negative": ("AdapterError", "nbytes() of the index returned -5"),
+    "NaNBytes": ("AdapterError", "nbytes() of the index returned nan"),
+    "Immense": ("AdapterError", "nbytes() of the index returned 1000"),
     "DescribesMuch": ("AdapterError", "bytes"),
 }
 

@@ -63,7 +63,7 @@ def index_size(index: AnyIndex, n_documents: int, folder: Path) -> IndexSize:
     Args:
         folder: folder in which it is saved to measure its size.
     """
-    size = index.nbytes() if throughout(index, "nbytes") else None
+    size = _bytes(index.nbytes(), "nbytes") if throughout(index, "nbytes") else None
     return IndexSize(
         memory_bytes=size,
         disk_bytes=_disk_bytes(index, folder),
@@ -74,8 +74,19 @@ def index_size(index: AnyIndex, n_documents: int, folder: Path) -> IndexSize:
 def _disk_bytes(index: AnyIndex, folder: Path) -> int | None:
     """Return the bytes on disk that the index itself states, or those of its files."""
     if hasattr(index, "disk_bytes"):
-        return index.disk_bytes()  # type: ignore[no-any-return]
+        return _bytes(index.disk_bytes(), "disk_bytes")
     return _saved_bytes(index, folder) if throughout(index, "save") else None
+
+
+def _bytes(value: Any, name: str) -> int | None:
+    """Return a size that an index states; AdapterError if it is not one."""
+    if value is None:
+        return None
+    if isinstance(value, int | float | np.integer | np.floating) and 0 <= value < 2**63:
+        return int(value)
+    raise AdapterError(
+        f"{name}() of the index returned {value!r:.60}; expected a number of bytes, or None."
+    )
 
 
 def _saved_bytes(index: AnyIndex, folder: Path) -> int | None:
