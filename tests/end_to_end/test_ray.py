@@ -217,15 +217,15 @@ def both(cluster: Any, collection: Path, method: Any, **options: Any) -> tuple[A
     return there, here
 
 
-def test_cells_are_those_of_this_machine(cluster: Any, collection: Path) -> None:
-    for method in (Hashing(), "bm25"):
-        there, here = both(cluster, collection, method)
-        assert there.status == "ok", there.error
-        assert there.measures == here.measures
-        assert there.truncation == here.truncation
-        assert there.provenance.cache_keys == here.provenance.cache_keys
-        assert there.task == here.task
-        assert there.method == here.method
+@pytest.mark.parametrize("method", [Hashing(), pytest.param("bm25", marks=pytest.mark.slow)])
+def test_cells_are_those_of_this_machine(cluster: Any, collection: Path, method: Any) -> None:
+    there, here = both(cluster, collection, method)
+    assert there.status == "ok", there.error
+    assert there.measures == here.measures
+    assert there.truncation == here.truncation
+    assert there.provenance.cache_keys == here.provenance.cache_keys
+    assert there.task == here.task
+    assert there.method == here.method
 
 
 PASSED = (
@@ -398,7 +398,7 @@ def test_a_driver_that_dies_is_resumed(cluster: Any, tmp_path: Path) -> None:
 
 
 def test_sliced_search_is_that_of_one_machine(
-    cluster: Any, collection: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Vectors of small integers, so that nearly all scores are tied."""
     monkeypatch.setattr(flat, "BLOCK_BYTES", 100 * 4 * 8)
@@ -414,6 +414,12 @@ def test_sliced_search_is_that_of_one_machine(
     assert sliced.nbytes() == vectors.nbytes
     for _, actor in sliced._slices:
         ray.kill(actor)
+
+
+@pytest.mark.slow
+def test_a_cell_beyond_the_memory_of_a_node_is_searched_in_slices(
+    cluster: Any, collection: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(machines, "_most_memory", lambda: 0)
     there, here = both(cluster, collection, Hashing())
     assert there.error is None
