@@ -9,6 +9,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 LONGEST = (
     "tests/conformance/test_runners.py",
+    "tests/end_to_end/test_ray.py",
     "tests/end_to_end/test_gate_catches.py",
     "tests/end_to_end/test_cells.py",
     "tests/unit/test_engines.py",
