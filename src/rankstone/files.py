@@ -163,7 +163,6 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
     The system releases the lock when the process ends. If the file system supports no locks, every
     process gets the lock.
 
-
     Args:
         wait: wait for the process that holds the lock; otherwise yield False at once.
     """

@@ -165,7 +165,7 @@ class DefinedTasks(Layers):
 
 
 def preferred(name: str, known: list[str], *groups: Sequence[str]) -> list[str]:
-    """Return the first group with a name that ends in `name`, among which it is looked up."""
+    """Return the names among which to look up `name`: those of the first group that end in it."""
     if name in known:
         return known
     ending = ([full for full in group if full.endswith(f"/{name}")] for group in groups)

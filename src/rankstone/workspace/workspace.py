@@ -135,7 +135,6 @@ class Workspace(DefinedTasks):
 
         A method that differs from its definition gets another name (`runners.names`).
 
-
         Args:
             given: names of definitions, forms of `runners.unwritten.forms`, specs, or objects.
             weights: folder with the weights of the only method.

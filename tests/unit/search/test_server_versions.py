@@ -173,3 +173,21 @@ def test_reused_cells_of_apis_are_stated_once():
     (one,) = caught
     assert "reused as of the date" in str(one.message)
     assert "--force" in str(one.message)
+
+
+class Mine(Numbered):
+    """A server's runner by a user."""
+
+    url_env = None
+
+    def server_version(self):
+        return "Mine 2"
+
+    def index(self, documents, context):
+        raise NotImplementedError
+
+
+def test_a_runner_without_a_variable_for_its_address_is_asked():
+    mine = object_method(Mine(np.zeros((1, 2), np.float32)))
+    assert Servers().same(mine, {"engine": "Mine 2"})
+    assert not Servers().same(mine, {"engine": "Mine 1"})

@@ -41,7 +41,7 @@ class SlicedIndex(ExactIndex):
     """An `ExactIndex` whose blocks are on other nodes; results are the same, including ties."""
 
     def __init__(self, slices: Sequence[tuple[int, Any]], *, rows: int, dim: int) -> None:
-        """Create with `build_on`. `slices`: the first position and the actor of each slice."""
+        """Create with `Builder`. `slices`: the first position and the actor of each slice."""
         super().__init__(range(rows), dim=dim)  # type: ignore[arg-type] # only its length is read
         self._slices = slices
 

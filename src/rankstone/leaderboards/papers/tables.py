@@ -139,9 +139,9 @@ class Known:
         tasks: Mapping[str, TaskSpec],
         suites: Mapping[str, SuiteSpec],
         names: Iterable[str],
-        at_hand: Callable[[TaskSpec], bool],
+        is_available: Callable[[TaskSpec], bool],
     ) -> Known:
-        """Collect all definitions; `at_hand` is called for the tasks and suites `names` alone."""
+        """Collect all definitions; `is_available` is called for the tasks of `names` only."""
         specs = list(methods)
         wanted = {t for name in names for t in (suites[name].tasks if name in suites else (name,))}
         asked = [task for name, task in tasks.items() if name in wanted]
@@ -152,7 +152,7 @@ class Known:
             tasks={name: task.digest() for name, task in tasks.items()},
             suites=suites,
             unreleased=frozenset(spec.name for spec in specs if spec.weights == "unavailable"),
-            reach=frozenset(name for name in wanted & set(tasks) if at_hand(tasks[name])),
+            reach=frozenset(name for name in wanted & set(tasks) if is_available(tasks[name])),
         )
 
     def members(self, name: str) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class Servers:
 
     def _version(self, runner: Any) -> str:
         """Return a server's version; UnreachableError at once if its address failed before."""
-        address = os.environ.get(getattr(runner, "url_env", ""), "")
+        address = os.environ.get(getattr(runner, "url_env", None) or "", "")
         with self._asking:
             if address in self._unreachable:
                 raise UnreachableError(self._unreachable[address])
