@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-DEV    := dense,ann,sparse,dev,beir,site,lucene,train,ray
+DEV    := dense,ann,sparse,dev,beir,site,lucene,train
 # What tests import in many processes; the rest of the environment is compiled when it is imported.
 OFTEN  := sentence_transformers, openvino, faiss, bm25s, wordllama, pandas, pyarrow.parquet, \
           scipy.stats, numba, ir_measures, rich, typer, zstandard, pydantic
