@@ -171,18 +171,19 @@ class _Draft:
         labels = [one_label(name, self._records) for name in self.names]
         return dict(zip(self.names, row_names(self.names, labels), strict=True))
 
-    def _found(self, column: Column) -> dict[str, Measure | None]:
-        """Return the measure of each method in a column."""
-        stored = {name: self.cells.get((name, column.task)) for name in self.names}
-        return {
-            name: one[0].measures.get(column.measure_of(one)) if one else None
-            for name, one in stored.items()
-        }
+    @cached_property
+    def _found(self) -> dict[Column, dict[str, Measure | None]]:
+        """Column -> the measure of each method in it."""
+        return {column: dict(self._measured(column)) for column in self.columns}
+
+    def _measured(self, column: Column) -> Iterator[tuple[str, Measure | None]]:
+        for name in self.names:
+            one = self.cells.get((name, column.task))
+            yield name, one[0].measures.get(column.measure_of(one)) if one else None
 
     def _qualities(self) -> Iterator[_Drawn]:
         above = letters_below(self.names, self.pairs, self.spec.level)
-        for column in self.columns:
-            found = self._found(column)
+        for column, found in self._found.items():
             close = close_to_best(self.pairs, column, _values(found), self.spec.level)
             cells = [
                 _quality_cell(self.spec, one, above.get((name, column), ""))
@@ -197,7 +198,8 @@ class _Draft:
         """Yield the mean of each measure over the tasks, where there are several."""
         measures = self.spec.columns
         for measure in measures if self.spec.mean and len(self.tasks) > 1 else ():
-            values = {c.task: _values(self._found(c)) for c in self.columns if c.measure == measure}
+            of = {c.task: f for c, f in self._found.items() if c.measure == measure}
+            values = {task: _values(found) for task, found in of.items()}
             means = means_over_tasks(measure, self.names, self.cells, values, self.suite, notes)
             name = f"mean {measure or ''}".strip()
             cells = marked_cells([Cell(value=mean, text=quality(mean)) for mean in means])
