@@ -166,9 +166,10 @@ class Sweep:
         refuse_missing(method)
         try:
             build_runner(untrained(method))
-        except (KeyboardInterrupt, RankstoneError) as error:
-            if not isinstance(error, ModelError):
-                raise
+        except ModelError:
+            return
+        except (KeyboardInterrupt, RankstoneError):
+            raise
         except BaseException:  # includes SystemExit, and panics of Rust libraries
             return
 
