@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.servers import listening
+from tests.waiting import wait_for
 
 DIM = 16
 Fault = Callable[[dict[str, Any]], Any]
@@ -62,8 +62,7 @@ class Api:
 
     def arrived(self, n: int) -> None:
         """Wait until `n` requests have arrived."""
-        while len(self.asked) < n:
-            time.sleep(0.001)
+        assert wait_for(lambda: len(self.asked) >= n)
 
     def answer(self, path: str, body: dict[str, Any]) -> Any:
         if path.endswith("/rerank"):

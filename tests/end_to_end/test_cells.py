@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from rankstone.execution import process as cell_process
 from rankstone.execution.process import interrupted
 from rankstone.results.store import ResultStore
 from tests.forked_cells import Template, forking
+from tests.waiting import wait_for
 
 ADAPTERS = Path(__file__).parents[1] / "adapters"
 
@@ -393,13 +394,3 @@ def test_a_worker_does_not_outlive_its_parent(place: Path) -> None:
 
 def children(parent: int) -> list[int]:
     return [child.pid for child in psutil.Process(parent).children(recursive=True)]
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> bool:
-    """Return True as soon as the condition holds, False if it never does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

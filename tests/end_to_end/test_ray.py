@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from rankstone.errors import ClusterError
 from rankstone.profiling.clock import Clock
 from tests.adapters.hashing import Hashing, vector
 from tests.conftest import ROOT
+from tests.waiting import wait_for
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
@@ -253,13 +254,6 @@ def test_an_encoding_that_passes_a_limit_ends_with_the_words_of_a_local_cell(
     assert wait_for(lambda: not running("ray::Encoder"))
 
 
-def wait_for(condition: Callable[[], object], longest_s: float = 120.0) -> bool:
-    deadline = time.monotonic() + longest_s
-    while not (holds := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return bool(holds)
-
-
 @pytest.mark.slow
 def test_a_sweep_continues_after_cells_that_exceed_a_limit(cluster: Any, collection: Path) -> None:
     late, large, good = rankstone.run(
@@ -385,9 +379,7 @@ def test_a_driver_that_dies_is_resumed(cluster: Any, tmp_path: Path) -> None:
         [sys.executable, "-c", DRIVER, cluster.address, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": path},
     )
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.rglob("*.shard"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert wait_for(lambda: len(list(tmp_path.rglob("*.shard"))) >= 3)
     driver.kill()
     driver.wait()
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.shard")}

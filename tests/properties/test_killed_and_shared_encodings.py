@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from rankstone.errors import DataError
 
 pytest.importorskip("resource", reason="limits and locks are POSIX")
 from tests.adapters import filling
+from tests.waiting import wait_for
 
 CONTEXT = multiprocessing.get_context("forkserver")
 PATIENCE_S = 120
@@ -41,12 +41,6 @@ def started(target, *arguments):
 def finished(process):
     process.join(PATIENCE_S)
     return process.exitcode
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 def shards_in(folder: Path) -> list[Path]:
@@ -108,11 +102,11 @@ def test_processes_share_the_work_of_a_corpus_that_repeats_itself(tmp_path):
     """One of three is killed on the way. A text is encoded again while its shard is being made."""
     folder, log, distinct = tmp_path / "cache", tmp_path / "log", 20
     victim = started(filling.fill_with_repeats, distinct, 0.0, folder, log, 3600.0)
-    until(lambda: log.exists() and log.stat().st_size)
+    assert wait_for(lambda: log.exists() and log.stat().st_size)
     workers = [
         started(filling.fill_with_repeats, distinct, 0.0, folder, log, 0.05) for _ in range(2)
     ]
-    until(lambda: shards_in(folder))
+    assert wait_for(lambda: shards_in(folder))
     victim.kill()
     assert [finished(worker) for worker in workers] == [0, 0]
     before = log.stat().st_size
@@ -125,9 +119,9 @@ def test_a_killed_process_holds_up_nobody(tmp_path):
     """It dies holding a claim; the other, which waits for that shard, encodes it."""
     folder, log = tmp_path / "cache", tmp_path / "log"
     victim = started(filling.fill, folder, log, 3600.0)
-    until(lambda: log.exists() and log.stat().st_size)
+    assert wait_for(lambda: log.exists() and log.stat().st_size)
     other = started(filling.fill_at, 0.0, folder, log, 0.0)
-    until(lambda: len(shards_in(folder)) == 11)
+    assert wait_for(lambda: len(shards_in(folder)) == 11)
     other.join(0.3)
     assert other.is_alive(), "it waits for the claimed shard, having encoded all others"
     victim.kill()

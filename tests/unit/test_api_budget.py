@@ -123,6 +123,7 @@ def test_requests_that_time_out_count_as_spent(api, monkeypatch):
         runner.encode(["a b"], "query")
     assert purse.spent.tokens == 2 * one
     api.arrived(1 + 2 + 2)
+    assert len(api.asked) == 1 + 2 + 2
 
 
 def test_threads_share_one_purse():
