@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import faiss
 import numpy as np
 import psutil
@@ -143,6 +146,28 @@ def test_saving_a_mapped_collection_copies_it(tmp_path, monkeypatch):
     ExactIndex.load(tmp_path / "one").save(tmp_path / "two")
     saved = np.fromfile(tmp_path / "two" / "vectors.f32", dtype=np.float32)
     np.testing.assert_array_equal(saved.reshape(100, 16), documents)
+
+
+def test_a_single_query_starts_no_thread_that_waits_busily():
+    if not Path("/proc/self/task").exists():
+        pytest.skip("threads are counted in /proc")
+    exact = ExactIndex.build(random(300))
+    of_faiss = faiss.IndexScalarQuantizer(16, faiss.ScalarQuantizer.QT_fp16)
+    of_faiss.add(random(300))
+    assert [threads_started(index.search) for index in (exact, of_faiss)] == [0, 1]
+
+
+def threads_started(search) -> int:
+    """Number of threads that OpenMP starts for a query from a thread that has none yet."""
+
+    def counted() -> int:
+        faiss.omp_set_num_threads(2)
+        before = set(Path("/proc/self/task").iterdir())
+        search(random(1), 10)
+        return len(set(Path("/proc/self/task").iterdir()) - before)
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(counted).result()
 
 
 @pytest.mark.parametrize("queries", [1, 3])

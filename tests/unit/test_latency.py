@@ -127,7 +127,10 @@ def asked(n_queries: int, pace_s: float, monkeypatch) -> tuple[list[int], object
         return tuple(taken * 1e3)
 
     monkeypatch.setattr(timed_queries, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    return rows, time_queries(ask, n_queries, seed=3)
+    reported = list[int]()
+    found = time_queries(ask, n_queries, seed=3, report=reported.append)
+    assert reported == list(range(1, len(found.encode_ms) + 1))
+    return rows, found
 
 
 @pytest.mark.parametrize("n_queries", [1, 3, 30, 250, 5000])

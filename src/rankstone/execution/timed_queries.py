@@ -48,14 +48,14 @@ def time_queries(
     rows = np.random.default_rng(seed).permutation(n_queries).tolist()
     turns = itertools.cycle(rows)
     warmup = len(_run_queries(ask, turns, min(WARMUP, (n_queries + 1) // 2), BUDGET_S))
-    found: list[tuple[float, float]] = []
+    done = itertools.count(1)
 
     def timed(row: int) -> tuple[float, float]:
         taken = ask(row)
-        report(len(found) + 1)
+        report(next(done))
         return taken
 
-    found += _run_queries(timed, turns, min(QUERIES, n_queries), BUDGET_S)
+    found = _run_queries(timed, turns, min(QUERIES, n_queries), BUDGET_S)
     end = time.monotonic() + FURTHER_S
     encode, search = np.array(found).T
     while 0 < (missing := further(encode, search)) * _pace_s(found) <= end - time.monotonic():

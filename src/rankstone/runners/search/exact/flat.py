@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
@@ -90,15 +91,10 @@ class ExactIndex:
         return cls(documents if held is None else held, dim=dim)
 
     def search(self, queries: Vectors, k: int) -> Hits:
-        import faiss
-
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         check_queries(queries, self._dim if len(self._rows) else None)
-        best = faiss.ResultHeap(len(queries), min(k, len(self._rows)), keep_max=True)
-        for position, scores, docs in self.found(queries, best.k):
-            best.add_result(scores, docs + position)
-        best.finalize()
-        return padded(best.I, best.D, k)
+        depth = min(k, len(self._rows))
+        return padded(*best_of(self.found(queries, depth), len(queries), depth), k)
 
     def search_where(self, queries: Vectors, k: int, where: Where) -> Hits:
         """Search the vectors that pass, which are kept in memory until a different filter is
@@ -191,6 +187,38 @@ def knn(queries: Vectors, block: Vectors, k: int) -> tuple[Vectors, Ints]:
 
     scores, docs = faiss.knn(queries, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
     return scores, docs
+
+
+def best_of(
+    parts: Iterable[tuple[int, Vectors, Ints]], n_queries: int, k: int
+) -> tuple[Ints, Vectors]:
+    """Return the documents and scores of the `k` best of all parts, best first.
+
+    Args:
+        parts: position of each part, and scores and documents of its best for each query.
+    """
+    import faiss
+
+    with one_thread() if n_queries == 1 else contextlib.nullcontext():
+        best = faiss.ResultHeap(n_queries, k, keep_max=True)
+        for position, scores, docs in parts:
+            best.add_result(scores, docs + position)
+        best.finalize()
+    return best.I, best.D
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run faiss on one thread: a graph built by several is not deterministic, and those without
+    work keep a core busy for milliseconds, also while the next query is encoded."""
+    import faiss
+
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 @cache

@@ -5,7 +5,6 @@ All use the inner product. A document's id in faiss is its position in the corpu
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -194,15 +193,3 @@ def compacted(index: Any, work: Path) -> FaissIndex:
         return FaissIndex.load(work)
     finally:
         (work / "index.faiss").unlink()
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Run faiss on one thread: a graph built by several is not deterministic."""
-    faiss = library()
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)

@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Context
 from rankstone.runners.search.base import OverEncoder
-from rankstone.runners.search.exact.flat import Vectors
-from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, library, one_thread
+from rankstone.runners.search.exact.flat import Vectors, one_thread
+from rankstone.runners.search.faiss.faiss_index import FaissIndex, filled, library
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -156,12 +156,9 @@ class RoundedIndex:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         check_queries(queries, self._codes.dim if rows else None)
         asked, factors = self._codes.rounded(queries)
-        best = library().ResultHeap(len(queries), min(k, rows), keep_max=True)
         found = self._few if len(queries) < flat.FEW_QUERIES else self._many
-        for start, scores, docs in found(asked, best.k):
-            best.add_result(scores, docs + start)
-        best.finalize()
-        return padded(best.I, best.D * factors, k)
+        docs, scores = flat.best_of(found(asked, min(k, rows)), len(queries), min(k, rows))
+        return padded(docs, scores * factors, k)
 
     def _few(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, flat.Ints]]:
         def search(number: int) -> tuple[Vectors, flat.Ints]:
