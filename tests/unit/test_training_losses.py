@@ -24,9 +24,10 @@ from rankstone.runners.construct import build_part
 from rankstone.specs import MethodSpec, Recipe
 from rankstone.training.columns import pairs
 from rankstone.training.data import Examples, training_data
-from rankstone.training.losses.by_name import LOSSES
+from rankstone.training.losses.by_name import LOSSES, form_of
 from rankstone.training.negatives import BM25, as_pooled, with_negatives
 from rankstone.training.samplers import BINS, topic_batches
+from rankstone.training.parts import PREPARATION
 from rankstone.training.teachers import teacher_scores
 from tests.training_collection import DENSE, method, opened, recipe_run, sources, write_with_models
 
@@ -102,8 +103,15 @@ def test_every_loss_trains(root: Path, adapter: str, name: str) -> None:
     if name == "dual_teacher":
         more["in_batch_teacher"] = teacher.name
     trained = spec(root, adapter, loss=name, options=options, **more)
-    run = recipe_run(root, trained, to=f"{adapter}-{name}")
+    seen: dict[str, int] = {}
+    run = recipe_run(
+        root, trained, to=f"{adapter}-{name}",
+        progress=lambda work, done, total: seen.update({work: done}),
+    )  # fmt: skip
     run.trained()
+    assert seen["train"] == 2
+    if form_of(adapter, name, options) in ("scores", "taught"):
+        assert seen[PREPARATION] > 2, "the teacher's encoding is reported"
     (section,) = run.sections.values()
     assert section.loss_name == name
     assert [step for step, _ in section.loss] == [1, 2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from rankstone.runners.construct import (
     parts,
     untrained,
 )
+from rankstone.runners.meter import Work, listening
 from rankstone.runners.objects.method import ObjectMethod
 from rankstone.specs import AdapterSpec, MethodSpec, ModelSpec, Recipe
 from rankstone.training.checkpoints import checkpoint_digest, trained_once
@@ -44,6 +45,8 @@ from rankstone.training.starts import Start, opened, whole_network, write
 SHOWN = 12
 """Number of digits of a checkpoint's digest in the name of its model."""
 PHASE = "train"
+PREPARATION = "encode for training"
+"""Encoding by teachers and miners of negatives, as progress shows it."""
 OF_DOCUMENTS = ("repconc",)
 """Quantiser losses that also train the document encoder."""
 
@@ -233,19 +236,20 @@ class _Job:
             return self._train(out, Spent(state / "spent.json"), state)
 
     def _train(self, out: Path, spent: Spent, state: Path) -> dict[str, Any]:
-        recipe, adapter = self.recipe, self.part.adapter
-        runner = build_part(self.part, self.name, self.name)
-        examples = as_pooled(recipe, self.data.examples)
-        learn, checked = examples.split(recipe.held_out, recipe.seed)
-        miner = self._miner(runner)
-        table = columns(recipe, learn, self.form, miner)
-        held_out = columns(recipe, checked, self.form, miner) if checked.queries else None
-        start = opened(adapter, runner, recipe, learn.documents)
-        known = self._known(runner, start, examples)
-        loss = build_loss(adapter, recipe.loss, recipe.options, known)
-        topics = self._topics(miner, table, learn)
+        recipe, adapter, progress = self.recipe, self.part.adapter, self.run.progress
+        with listening(_counting(progress)):
+            runner = build_part(self.part, self.name, self.name)
+            examples = as_pooled(recipe, self.data.examples)
+            learn, checked = examples.split(recipe.held_out, recipe.seed)
+            miner = self._miner(runner)
+            table = columns(recipe, learn, self.form, miner)
+            held_out = columns(recipe, checked, self.form, miner) if checked.queries else None
+            start = opened(adapter, runner, recipe, learn.documents)
+            known = self._known(runner, start, examples)
+            loss = build_loss(adapter, recipe.loss, recipe.options, known)
+            topics = self._topics(miner, table, learn)
         fitted = fit(adapter, recipe, start, loss, table, held_out, topics, state,
-                     Reports(self.run.progress, spent.note))  # fmt: skip
+                     Reports(progress, spent.note))  # fmt: skip
         write(start, out)
         if hasattr(loss, "save"):
             loss.save(out)
@@ -303,6 +307,18 @@ class _Job:
         places = np.searchsorted(learn.numbers, numbers).tolist()
         vectors = runner.encode([learn.queries[place] for place in places], "query")
         return topics_of(vectors, self.recipe.topics, self.recipe.seed)[rows]
+
+
+def _counting(progress: Progress) -> Callable[[Work], None]:
+    """Return a listener that reports how many texts were encoded."""
+    total = Work()
+
+    def encoded(work: Work) -> None:
+        nonlocal total
+        total = total.plus(work)
+        progress(PREPARATION, total.texts, None)
+
+    return encoded
 
 
 class Spent:
