@@ -26,8 +26,8 @@ from rankstone.training.columns import pairs
 from rankstone.training.data import Examples, training_data
 from rankstone.training.losses.by_name import LOSSES, form_of
 from rankstone.training.negatives import BM25, as_pooled, with_negatives
-from rankstone.training.samplers import BINS, topic_batches
 from rankstone.training.parts import PREPARATION
+from rankstone.training.samplers import BINS, topic_batches
 from rankstone.training.teachers import teacher_scores
 from tests.training_collection import DENSE, method, opened, recipe_run, sources, write_with_models
 
