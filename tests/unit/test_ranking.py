@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rankstone.errors import AdapterError
+from rankstone.evaluation import ranking
 from rankstone.evaluation.ranking import check_hits, rank
 from rankstone.runners.protocols import Hits
 
@@ -103,6 +104,25 @@ def test_ties_fall_by_id_descending():
     ranking = rank(hits([[0, 1, 2, 3]], [[5, 5, 7, 5]]), ids=ids, depth=4)
     assert ranking.docs.tolist() == [[2, 1, 0, 3]], "'9' > '10' > '1' as bytes"
     assert ranking.tied.tolist() == [True]
+
+
+@pytest.mark.parametrize("few_keys", [True, False])
+def test_many_rows_with_ties_are_sorted_as_python_sorts_pairs(few_keys, monkeypatch):
+    """In blocks of any size, and with keys of either width."""
+    if not few_keys:
+        monkeypatch.setattr(ranking, "_narrowest", lambda largest: np.int64)
+    monkeypatch.setattr(ranking, "TIED_ROWS", 7)
+    rng = np.random.default_rng(0)
+    docs = np.array([rng.permutation(40)[:20] for _ in range(50)])
+    scores = rng.choice([3.0, 1.0, -0.0, -INF], docs.shape).astype(np.float32)
+    n_results = rng.integers(0, 21, 50)[:, None]
+    pads = np.arange(20) >= n_results
+    docs[pads], scores[pads] = -1, -INF
+    found = rank(Hits(docs, scores), ids=lambda at: [f"d{i}" for i in at.tolist()], depth=20)
+    for row in range(50):
+        pairs = [(s, f"d{d}") for d, s in zip(docs[row], scores[row], strict=True) if d >= 0]
+        expected = [int(name[1:]) for _, name in sorted(pairs, reverse=True)]
+        assert found.docs[row].tolist() == expected + [-1] * (20 - len(pairs))
 
 
 def test_ties_fall_by_utf8_bytes_beyond_ascii():

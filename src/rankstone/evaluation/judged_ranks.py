@@ -6,13 +6,14 @@ only from the ranks of the judged documents.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rankstone.arrays import Ints
+from rankstone.arrays import Flags, Ints
 from rankstone.benchmarks.dataset import Judgements
-from rankstone.evaluation.ranking import BLOCK_ROWS, Ranking, level_with_next
+from rankstone.evaluation.ranking import BLOCK_ROWS, Ranking
 
 UNRANKED = 2**31
 """Rank of a judged document that was not retrieved: deeper than any cutoff."""
@@ -112,8 +113,8 @@ def tie_bounds(ranking: Ranking, placement: Placement) -> tuple[Placement, Place
     entries = np.flatnonzero(ranking.tied[placement.query] & (placement.rank < UNRANKED))
     if entries.size == 0:
         return placement, placement
-    query, rank = placement.query[entries], placement.rank[entries]
-    first, last = _tie_spans(ranking, query, rank)
+    query = placement.query[entries]
+    first, last = _tie_spans(ranking, placement, entries)
     order = np.lexsort((-placement.label[entries], first, query))
     offset = np.empty(len(entries), dtype=np.int64)
     offset[order] = within_runs(query[order] * UNRANKED + first[order])
@@ -123,16 +124,25 @@ def tie_bounds(ranking: Ranking, placement: Placement) -> tuple[Placement, Place
     return placement.moved(best), placement.moved(worst)
 
 
-def _tie_spans(ranking: Ranking, query: Ints, rank: Ints) -> tuple[Ints, Ints]:
-    """Return the first and last rank of the run of equal scores around each (query, rank)."""
-    rows, row = np.unique(query, return_inverse=True)
-    docs, scores = ranking.docs[rows], ranking.scores[rows]
-    starts = np.ones(docs.shape, dtype=np.bool_)
-    starts[:, 1:] = ~level_with_next(docs, scores)
-    edges = np.append(np.flatnonzero(starts), starts.size)
-    before = row * docs.shape[1]
-    run = np.searchsorted(edges, before + rank - 1, side="right") - 1
-    return edges[run] - before + 1, edges[run + 1] - before
+def _tie_spans(ranking: Ranking, placement: Placement, entries: Ints) -> tuple[Ints, Ints]:
+    """Return the first and last rank of the run of equal scores around each of the `entries`."""
+    query, rank = placement.query[entries], placement.rank[entries]
+    score = ranking.scores[query, rank - 1]
+    first = _first(lambda at: ranking.scores[query, at] <= score, 0 * rank, rank - 1)
+    last = _first(lambda at: ranking.scores[query, at] < score, rank, placement.n_results[query])
+    return first + 1, last
+
+
+def _first(holds: Callable[[Ints], Flags], low: Ints, high: Ints) -> Ints:
+    """Return the first column from `low` on for which `holds`, or `high`, by a binary search."""
+    while (inside := low < high).any():
+        middle = (low + high) // 2
+        found = holds(np.where(inside, middle, 0))
+        low, high = (
+            np.where(inside & ~found, middle + 1, low),
+            np.where(inside & found, middle, high),
+        )
+    return high
 
 
 def within_runs(keys: Ints) -> Ints:

@@ -22,6 +22,8 @@ Ids = Callable[[Ints], list[str]]
 
 BLOCK_ROWS = 256
 """Number of rows checked at once, so that the working set fits a core's cache at depth 1,000."""
+TIED_ROWS = 64
+"""The same for rows with ties, which need several arrays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,8 @@ def _faults(
     )
     yield pad[:, :-1] & ~pad[:, 1:], "a pad before a result. Pads belong at the end of a row."
     yield pad & (scores != -np.inf), "a pad with a score. The score of a pad is -inf."
-    in_order = np.sort(docs, axis=1)
+    in_order = docs.astype(_narrowest(n_documents))
+    in_order.sort(axis=1)
     again = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] >= 0)
     if again.any():
         row, column = np.argwhere(again)[0]
@@ -166,41 +169,57 @@ def _descending(docs: Ints, scores: NDArray[np.float32]) -> tuple[Ints, NDArray[
 def _by_id_descending(docs: Ints, level: Flags, ids: Ids) -> Ints:
     """Return `docs` with every run of tied documents in descending order of id."""
     rows = np.flatnonzero(level.any(axis=1))
-    if not len(rows):
+    blocks = [rows[start : start + TIED_ROWS] for start in range(0, len(rows), TIED_ROWS)]
+    if not blocks:
         return docs
-    level = level[rows]
-    member = np.zeros((len(rows), docs.shape[1]), dtype=np.bool_)
-    member[:, :-1] |= level
-    member[:, 1:] |= level
-    part = docs[rows]
-    found, place = _places(part[member], ids)
-    # One integer per result, ascending by run of equal scores and then by id. Runs are already in
-    # order, so sorting a row only permutes documents within runs. Integers sort faster than pairs,
-    # and small integers faster still.
-    small = (docs.shape[1] + 1) * len(found) < 2**31
-    key = np.ones(part.shape, dtype=np.int32 if small else np.int64)
-    np.cumsum(~level, axis=1, out=key[:, 1:])
-    key[:, 1:] += 1
-    key *= len(found)
-    least = key.copy()
-    key[member] += place
-    key.sort(axis=1)
-    key -= least
-    part[member] = found[key[member]]
+    tied = np.zeros(int(docs.max()) + 1, dtype=np.bool_)
+    for block in blocks:
+        tied[docs[block][_in_runs(level[block])]] = True
+    found, place = _places(tied, ids)
     docs = docs.copy()
-    docs[rows] = part
+    for block in blocks:
+        docs[block] = _runs_by_place(docs[block], level[block], found, place)
     return docs
 
 
-def _places(docs: Ints, ids: Ids) -> tuple[Ints, NDArray[np.int32]]:
-    """Return the distinct `docs` by descending id, and the index of each of `docs` among them."""
-    present = np.zeros(int(docs.max()) + 1, dtype=np.bool_)
-    present[docs] = True
-    found = np.flatnonzero(present)
+def _runs_by_place(docs: Ints, level: Flags, found: Ints, place: NDArray[np.int32]) -> Ints:
+    """Return `docs` with every run of tied documents in ascending order of their `place`.
+
+    One integer per result ascends by run of equal scores and then by place. Runs are already in
+    order, so sorting a row only permutes documents within runs. Integers sort faster than pairs,
+    and small integers faster still.
+    """
+    member = _in_runs(level)
+    least = np.zeros(docs.shape, dtype=_narrowest(docs.shape[1] * len(found)))
+    np.cumsum(~level, axis=1, out=least[:, 1:])
+    least *= len(found)
+    key = np.where(member, place[docs], 0)
+    key += least
+    key.sort(axis=1)
+    key -= least
+    return np.where(member, found[key], docs)
+
+
+def _in_runs(level: Flags) -> Flags:
+    """Return (n, width) flags of the results that tie with a neighbour."""
+    member = np.zeros((len(level), level.shape[1] + 1), dtype=np.bool_)
+    member[:, :-1] = level
+    member[:, 1:] |= level
+    return member
+
+
+def _places(tied: Flags, ids: Ids) -> tuple[Ints, NDArray[np.int32]]:
+    """Return the `tied` documents by descending id, and the index of each document among them."""
+    found = np.flatnonzero(tied)
     names = ids(found)
     # Python compares strings by code point, which is the order of their UTF-8 bytes.
     order = sorted(range(len(names)), key=names.__getitem__, reverse=True)
     found = found[order]
-    place = np.empty(len(present), dtype=np.int32)
+    place = np.zeros(len(tied), dtype=np.int32)
     place[found] = np.arange(len(found), dtype=np.int32)
-    return found, place[docs]
+    return found, place
+
+
+def _narrowest(largest: int) -> type[np.int32 | np.int64]:
+    """Return an integer type for values up to `largest`."""
+    return np.int32 if largest < 2**31 else np.int64
