@@ -161,7 +161,10 @@ print(json.dumps(first))
 """
 
 
-HEAVY = {"torch", "sentence_transformers", "transformers", "faiss", "bm25s", "pyarrow", "pandas"}
+HEAVY = {
+    "torch", "sentence_transformers", "transformers", "faiss", "bm25s", "pyarrow", "pandas",
+    "scipy",
+}  # fmt: skip
 
 
 def test_importing_loads_nothing_heavy() -> None:
@@ -170,6 +173,13 @@ def test_importing_loads_nothing_heavy() -> None:
     command = [sys.executable, "-c", FIRST_LOADED, json.dumps([names, sorted(HEAVY)])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == {}, "library -> the first that loads it"
+
+
+def test_reading_records_loads_no_statistics() -> None:
+    """Tests of significance load scipy when one is computed: it takes longer than all else."""
+    command = [sys.executable, "-c", FIRST_LOADED, json.dumps([["rankstone.records"], ["scipy"]])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == {}
 
 
 def test_public_names_are_sorted_and_exist() -> None:

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import stdtrit
-
 from rankstone.evaluation.sign_flips import least_moved
 
 POWER = 0.8
@@ -29,6 +27,8 @@ def detectable(deviation: float, n: int, level: float, power: float = POWER) -> 
         deviation: standard deviation of the differences.
         level: level of one side; half the level of a two-sided test.
     """
+    from scipy.special import stdtrit
+
     if n < 2 or n < least_moved(level):
         return math.inf
     quantiles = -stdtrit(n - 1, level) + stdtrit(n - 1, power)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,6 +221,6 @@ def _places(tied: Flags, ids: Ids) -> tuple[Ints, NDArray[np.int32]]:
     return found, place
 
 
-def _narrowest(largest: int) -> type[np.int32 | np.int64]:
+def _narrowest(largest: int) -> type[np.signedinteger[Any]]:
     """Return an integer type for values up to `largest`."""
     return np.int32 if largest < 2**31 else np.int64

@@ -21,8 +21,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import gammaln, log_ndtr
 
 from rankstone.arrays import Floats, Ints
 
@@ -98,6 +96,8 @@ def bounds(differences: Floats, level: float, weights: Floats | None = None) -> 
 
 def _low(differences: Floats, level: float, weights: Floats | None) -> float:
     """Return the lower bound: the root of p(m) = level, where p increases with m."""
+    from scipy.optimize import brentq
+
     if len(differences) < least_moved(level):
         return -np.inf
     mean, spread = float(np.average(differences, weights=weights)), float(np.ptp(differences))
@@ -132,6 +132,8 @@ def _halves(values: Floats, counts: Ints) -> tuple[Sums, Sums] | None:
 
 def _sums(values: Floats, counts: Ints) -> Sums:
     """Return all sums and their probabilities: k of c equal magnitudes are positive, binomially."""
+    from scipy.special import gammaln
+
     sums, weights = np.zeros(1), np.ones(1)
     for value, count in zip(values, counts, strict=True):
         positive = np.arange(count + 1)
@@ -156,6 +158,8 @@ def _saddlepoint(magnitudes: Floats, total: float) -> float:
     The cumulant generating function is K(t) = sum of log cosh(t a_i); w is the signed root of the
     deviance at the saddlepoint, u its Wald statistic, and r* = w + log(u / w) / w.
     """
+    from scipy.special import log_ndtr
+
     t = _saddle(magnitudes, total)
     if not np.isfinite(t):
         return -np.inf if total > 0 else 0.0
