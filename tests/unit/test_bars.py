@@ -150,6 +150,21 @@ def test_a_sweep_is_drawn_by_the_same_bars() -> None:
     assert line.endswith("1.5 s")
 
 
+def test_a_warning_of_the_data_is_printed_once_for_all_methods() -> None:
+    console, out = log()
+    warning = "[t]: 3 relevant documents are not in the corpus, such as 'd2'"
+    with Bars(console) as bars:
+        for method, more in (("a", ()), ("b", ("only of b",))):
+            record = make_record(method=method, task="t", warnings=[warning, *more])
+            bars.finished(record, reused=False, seconds=1.0)
+    lines = out.getvalue().splitlines()
+    assert [line for line in lines if not line.startswith("✓")] == [
+        f"warning: {warning}",
+        "warning: only of b",
+    ]
+    assert lines[1] == f"warning: {warning}"
+
+
 def test_data_and_cells_are_labelled() -> None:
     clock, (console, out) = Clock(), log()
     with Bars(console, clock) as bars:

@@ -249,9 +249,13 @@ def test_progress_is_lines_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> Non
     lines.started("bm25 on t")
     for done in (10, 20, 30):
         lines("encode", done, 1000)
-    lines.finished(make_record(), reused=False, seconds=3.25)
+    for _ in range(2):
+        record = make_record(warnings=["t: 2 documents are empty"])
+        lines.finished(record, reused=False, seconds=3.25)
     assert out.getvalue().splitlines() == [
         "bm25 on t ...",
         "bm25 on t  encode 20 of 1,000",
+        "<lexical/bm25 on stdlib/functions: ok, nDCG@10 0.304>, 3.2 s",
+        "warning: t: 2 documents are empty",
         "<lexical/bm25 on stdlib/functions: ok, nDCG@10 0.304>, 3.2 s",
     ]

@@ -103,7 +103,7 @@ def test_any_white_space_separates(tmp_path: Path, space: str, end: str) -> None
         ("q1 Q0 d3 3 0.05", "expected 6 columns .*, found 5"),
         ("q1  Q0 d3 0.05 bm25", "found 5"),
         ("q1 Q0 d3 3 0.05 bm 25", "found 7"),
-        ("q1 Q0 d3 3 high bm25", "the score b'high' is not a number"),
+        ("q1 Q0 d3 3 high bm25", "the score 'high' is not a number"),
         ("q1 Q0 d3 3 nan bm25", "the score is NaN"),
         ("q1 Q0 d2 3 0.05 bm25", "a second result for query 'q1' and document 'd2'"),
         ("q1 Q0 d\udcff 3 0.05 bm25", "not UTF-8"),

@@ -79,6 +79,7 @@ def test_documents_of_the_disks(tmp_path: Path) -> None:
     [
         lambda text: text.replace("\n", "\r\n"),
         lambda text: "\ufeff" + text,
+        lambda text: text.replace("</DOC>\n", "</DOC>\n\ufeff"),
         lambda text: '<?xml version="1.0"?>\n<!DOCTYPE x>\n<docs>\n' + text + "</docs>\n",
         lambda text: text.replace("<DOC>", "<doc>").replace("</DOC>", "</doc >"),
         lambda text: text.replace("<DOC>\n<DOCNO>AP-2</DOCNO>", "<DOC id='AP-2' n=2>"),
@@ -189,6 +190,7 @@ def test_files_of_compress_are_named_with_a_remedy(tmp_path: Path) -> None:
         ("id\ttext\ttitle\nd1\tb\tA", Document("d1", "A", "b")),
         ("docid\turl\ttitle\tbody\r\nd1\thttp\tA\tb\r\n", Document("d1", "A", "b")),
         ("\ufeffd1\tone", Document("d1", "", "one")),
+        ("\n\ufeffd1\tone", Document("d1", "", "one")),
     ],
 )
 def test_documents_in_lines(tmp_path: Path, content: str, expected: Document) -> None:

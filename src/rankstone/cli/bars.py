@@ -69,6 +69,7 @@ class Bars:
             get_time=clock,
         )
         self._begun: dict[str, _Begun] = {}
+        self._warned: set[str] = set()
         self._shown = ""
         self._printed = 0.0
 
@@ -86,11 +87,15 @@ class Bars:
         self("start", 0, None)
 
     def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
-        """Print a line for the record of the cell, and remove its bars."""
+        """Print a line for the record of the cell and one per warning, and remove its bars."""
+        from rankstone.execution.reporting import new_warnings
+
         self._clear()
         self._cell = ""
         summary = _summary(record, reused=reused, seconds=seconds)
         self._console.print(summary, highlight=False, soft_wrap=True)
+        for warning in new_warnings(record, self._warned):
+            self._console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
     def __call__(self, work: str, done: int, total: int | None, /) -> None:
         """Show progress (`rankstone.progress`) of the running cell, or of preparing its data."""

@@ -18,6 +18,14 @@ def in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
+def new_warnings(record: RunRecord, printed: set[str]) -> list[str]:
+    """Return the record's warnings that are not in `printed`, and add them: the methods of a task
+    share the warnings about its data."""
+    new = [one for one in dict.fromkeys(record.warnings) if one not in printed]
+    printed.update(new)
+    return new
+
+
 class Reporter(Protocol):
     """Receiver of the events of a sweep: its cells, and the progress of preparing data."""
 
@@ -44,6 +52,7 @@ class Lines:
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out, self._clock, self._last, self._cell = out, clock, clock(), ""
+        self._warned: set[str] = set()
 
     def __call__(self, work: str, done: int, total: int | None) -> None:
         now = self._clock()
@@ -58,6 +67,8 @@ class Lines:
     def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
         how = "stored before" if reused else f"{seconds:.1f} s"
         self._write(f"{record!r}, {how}" + (f"; {record.failure()}" if record.error else ""))
+        for warning in new_warnings(record, self._warned):
+            self._write(f"warning: {warning}")
         self._cell = ""
 
     def _write(self, line: str) -> None:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from rankstone.arrays import Ints
 from rankstone.errors import ResultsError
-from rankstone.text_files import DAMAGE, columns, encode_id, needs_encoding, opened
+from rankstone.text_files import BOM, DAMAGE, columns, encode_id, needs_encoding, opened
 
 COLUMNS = ("query", "q0", "document", "rank", "score", "tag")
 SCHEMA = pa.schema(
@@ -35,8 +35,8 @@ SCHEMA = pa.schema(
 )
 """The columns that are used."""
 LINES_PER_BLOCK = 500_000
-# Characters that separate columns, or may be stripped from their ends.
-_ODD = r"[\x00-\x20\x{85}\p{Z}]"
+# Characters that separate columns, or may be stripped from their ends or from a line's start.
+_ODD = r"[\x00-\x20\x{85}\p{Z}\x{FEFF}]"
 
 
 class Run(NamedTuple):
@@ -182,8 +182,9 @@ def _results(path: Path) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _stripped(line: bytes) -> list[bytes]:
-    """Return the columns without surrounding white space; invalid UTF-8 is kept."""
-    found = columns(line.decode("utf-8", "surrogateescape"))
+    """Return the columns without surrounding white space, of a line that may start with a
+    byte-order mark; invalid UTF-8 is kept."""
+    found = columns(line.removeprefix(BOM).decode("utf-8", "surrogateescape"))
     return [column.encode("utf-8", "surrogateescape") for column in found]
 
 
@@ -265,7 +266,8 @@ def _score(raw: bytes, path: Path, line: int) -> float:
         # Arrow rounds decimal text to float32 once; Python's float would round twice.
         return float(pa.scalar(raw.decode("utf-8").strip()).cast(pa.float32()).as_py())
     except (pa.ArrowInvalid, UnicodeDecodeError):
-        raise ResultsError(f"{path}:{line}: the score {raw!r} is not a number.") from None
+        text = raw.decode("utf-8", "replace")
+        raise ResultsError(f"{path}:{line}: the score {text!r} is not a number.") from None
 
 
 def _rows(column: pa.ChunkedArray, originals: Mapping[str, str]) -> tuple[list[str], Ints]:

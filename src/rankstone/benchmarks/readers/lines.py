@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rankstone.errors import DataError
-from rankstone.text_files import DAMAGE, opened
+from rankstone.text_files import BOM, DAMAGE, opened
 
 MEND = "Correct the line, or fetch the file again."
 Numbered = tuple[int, str]
@@ -25,11 +25,14 @@ def numbered_lines(path: Path) -> Iterator[Numbered]:
 
 
 def numbered(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[Numbered]:
-    """Yield the numbered `lines`, those of the file at `path` from line `first` on."""
+    """Yield the numbered `lines`, those of the file at `path` from line `first` on.
+
+    A line may start with a byte-order mark, where files were concatenated.
+    """
     number = first - 1
     try:
         for number, line in enumerate(lines, first):
-            text = line.decode("utf-8").rstrip("\r\n")
+            text = line.removeprefix(BOM).decode("utf-8").rstrip("\r\n")
             if text and not text.isspace():
                 yield number, text
     except UnicodeDecodeError as error:

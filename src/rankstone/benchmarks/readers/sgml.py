@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from rankstone.benchmarks.readers.lines import comment_bytes, fault
 from rankstone.errors import DataError
-from rankstone.text_files import DAMAGE, opened
+from rankstone.text_files import BOM, DAMAGE, opened
 
 BLOCK_BYTES = 1 << 20
 LONGEST_CLOSING_TAG = 64
@@ -85,8 +85,9 @@ def _pieces(
 
 
 def _refuse_text(between: bytes, path: Path, line: int) -> None:
-    """Raise DataError if `between`, which starts at `line`, contains more than markup."""
-    outside = _MARKUP.sub(lambda tag: b"\n" * tag[0].count(b"\n"), between)
+    """Raise DataError if `between`, which starts at `line`, contains more than markup and
+    byte-order marks."""
+    outside = _MARKUP.sub(lambda tag: b"\n" * tag[0].count(b"\n"), between).replace(BOM, b"")
     text = outside.lstrip()
     if text:
         line += outside.count(b"\n", 0, len(outside) - len(text))
