@@ -50,6 +50,20 @@ class StoredRecords(Catalogue):
             return given, store.path(given)
         return store.named(self._recorded(given)[0])
 
+    def _all_named(self, names: Records, store: ResultStore) -> list[Stored]:
+        """Return the records `names`, where a method stands for all its records."""
+        from rankstone.results.record import RunRecord
+
+        return [
+            found
+            for one in alone_or_all(names)
+            for found in (
+                [self._named(one, store)]
+                if isinstance(one, RunRecord)
+                else store.all_named(self._recorded(one)[0])
+            )
+        ]
+
     def all_records(
         self,
         names: Sequence[str] | str = (),
@@ -60,6 +74,7 @@ class StoredRecords(Catalogue):
         """Return `records`, and for each file that is not a valid record, the reason.
 
         Args:
+            names: as for `records`; a method stands for all its records.
             changed: also return records that were changed since they were written.
 
         Raises: ResultsError, as for `records`.
@@ -68,7 +83,7 @@ class StoredRecords(Catalogue):
 
         store = ResultStore(self._present_store().folder, changed=changed)
         if names:
-            return [store.named(name) for name in self._recorded(names)]
+            return list(self._all_named(names, store))
         every = [
             read if isinstance(read, ResultsError) else (read, store.path(read))
             for read in store.each()

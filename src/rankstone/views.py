@@ -299,14 +299,18 @@ class Views(StoredRecords):
         folder: PathLike,
         **filters: Unpack[Filters],
     ) -> list[Path]:
-        """Write all records, or the named ones, into `folder` as `trec`, `ir_metadata`, `mteb` or
-        `parquet`. Records on tasks that MTEB lacks are not written as `mteb`; a warning names them.
+        """Write all records, or those of the named methods and cells, into `folder`.
+
+        The form `to` is `trec`, `ir_metadata`, `mteb` or `parquet`. Records on tasks that MTEB
+        lacks are not written as `mteb`; a warning names them.
 
         Raises: RankstoneError, if a record is absent, or lacks data that the format needs.
         """
         from rankstone.results.exports import export
 
-        stored = self.records(records or (), **filters)
+        store = self._present_store()
+        stored = self._all_named(records, store) if records else store.stored()
+        stored = self._selection(**filters).of(stored, store.folder)
         if not records:
             stored = [one for one in stored if one[0].status == "ok"]
         if not stored:

@@ -16,8 +16,14 @@ from typer.testing import CliRunner, Result
 
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
-from rankstone.cli.app import app, main
-from rankstone.errors import DataError, DefinitionError, RankstoneError, ResultsError
+from rankstone.cli.app import app, main, with_lists
+from rankstone.errors import (
+    DataError,
+    DefinitionError,
+    MeasureError,
+    RankstoneError,
+    ResultsError,
+)
 from rankstone.evaluation.conventions.tools import TOOLS
 from rankstone.evaluation.evaluate import evaluate
 from rankstone.profiling.latency import summarise
@@ -230,7 +236,25 @@ def test_a_measure_deeper_than_the_run_is_left_out(place: Path) -> None:
     assert record.policy.depth == 2
     said = "\n".join(record.warnings)
     assert "left out nDCG@3, R@3, RR@3, Judged@3: the deepest list holds 2 results" in said
-    assert "AP use 2 results per query; the task's depth is 4" in said
+    assert "AP: of 2 results per query; the task's depth is 4" in said
+
+
+def test_several_runs_are_scored_by_further_measures(place: Path) -> None:
+    runs = [write(place, f"{name}.trec", RUN.replace("3.0", score))
+            for name, score in (("one", "3.0"), ("two", "0.5"))]  # fmt: skip
+    paths = [str(place / name) for name in runs]
+    given = ["score", *paths, "--on", "letters", "--measures", "RR(rel=2)", "P@2"]
+    made = call(place, *with_lists(given))
+    assert made.exit_code == 0, made.output
+    means = {r.method.name: {m: v.mean for m, v in r.measures.items()} for r in records(place)}
+    # Label 2: d1 of q1, third in one.trec and second in two.trec (d2 has the same score), and
+    # `a b` of q2, second in both; no document of q3.
+    assert means["runs/one"]["RR(rel=2)"] == pytest.approx((1 / 3 + 1 / 2) / 3)
+    assert means["runs/two"]["RR(rel=2)"] == pytest.approx((1 / 2 + 1 / 2) / 3)
+    assert (means["runs/one"]["P@2"], means["runs/two"]["P@2"]) == pytest.approx((1 / 2, 2 / 3))
+    assert "--name names one run" in call(place, "score", *paths, "--name", "x").output
+    with pytest.raises(MeasureError, match="nonsense"):
+        call(place, "score", *paths, "--on", "letters", "--measures", "nonsense")
 
 
 def test_unjudged_ids_with_spaces_are_found(place: Path) -> None:

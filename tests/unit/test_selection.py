@@ -189,3 +189,20 @@ def test_options_reach_the_filter(folder: Path) -> None:
     found = CliRunner().invoke(app, ["report", "e5", "--family", "dense", *options, "-o", out])
     assert found.exit_code == 0, found.output
     assert "lexical/bm25" not in Path(out).read_text()
+
+
+def test_a_method_stands_for_all_its_records(folder: Path) -> None:
+    session = rankstone.Session(results=folder / "results")
+    every = {cell_of(record) for record, _ in session.records()}
+    of_bm25 = {cell for cell in every if cell[0] == "lexical/bm25"}
+    assert len(of_bm25) == 4
+    assert {cell_of(one[0]) for one in session.all_records("bm25")} == of_bm25  # type: ignore[index]
+    [path] = session.export("bm25", "parquet", folder / "out", on="beir/*")
+    exported = pd.read_parquet(path)
+    assert set(zip(exported["method"], exported["task"], strict=True)) == {
+        (method, task) for method, task, _ in of_bm25 if task.startswith("beir/")
+    }
+    with pytest.raises(ResultsError, match=r"'bge' matches .*api/bge@.*dense/bge@"):
+        session.all_records("bge")
+    [one] = session.all_records("bm25@stdlib/functions")
+    assert cell_of(one[0]) == ("lexical/bm25", "stdlib/functions", MACHINE)  # type: ignore[index]

@@ -157,8 +157,8 @@ def _shown(
 def with_lists(given: list[str]) -> list[str]:
     """Expand options with several names, in the commands that have such options."""
     # In commands with a single task, a name after --on TASK is an argument.
-    several = given[:1] and given[0] in SEVERAL
-    return functools.reduce(spread, LISTS, given) if several else given
+    several = LISTS if given[:1] and given[0] in SEVERAL else ("--measures",)
+    return functools.reduce(spread, several, given)
 
 
 def spread(arguments: list[str], option: str) -> list[str]:

@@ -28,7 +28,8 @@ def export(
     to: Annotated[ExportForm, typer.Option("--to", help="Output format.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")],
     records: Annotated[
-        list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
+        list[str] | None,
+        typer.Argument(help="Methods, files, or parts of METHOD@TASK [all stored]."),
     ] = None,
 ) -> None:
     """Write records as files for other tools.

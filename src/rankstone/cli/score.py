@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @command("results", "data", "cache", "workspace")
 def score(
     here: Session,
-    run: Annotated[Path, typer.Argument(help="A TREC run file, plain or compressed.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="TREC run files, plain or compressed.")
+    ],
     on: Annotated[str | None, typer.Option("--on", help="Task of the run.")] = None,
     qrels: Annotated[
         Path | None, typer.Option("--qrels", help="File of judgements, instead of a task.")
@@ -27,31 +29,48 @@ def score(
         int | None, typer.Option("--relevance", help="With --qrels: lowest relevant label [1].")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the method [runs/<file name>].")
+        str | None, typer.Option("--name", help="Name of the only RUN [runs/<file name>].")
+    ] = None,
+    measures: Annotated[
+        list[str] | None, typer.Option("--measures", help="Further measures.")
     ] = None,
     task_name: TaskNameOption = None,
     form: FormatOption = None,
 ) -> None:
-    """Score a run file of another tool and store its record."""
+    """Score run files of other tools and store their records."""
     from rankstone.cli.bars import drawn
 
     if relevance is not None and qrels is None:
         raise typer.BadParameter("the task defines relevance: use --relevance with --qrels only")
+    if name is not None and len(runs) > 1:
+        raise typer.BadParameter(f"--name names one run, of {len(runs)}: score them one by one")
     with drawn(here) as here:
-        least = 1 if relevance is None else relevance
-        record = here.score(run, on, qrels=qrels, relevance=least, name=name, task_name=task_name)
-    for warning in record.warnings:
+        scored = [
+            here.score(
+                run,
+                on,
+                qrels=qrels,
+                relevance=1 if relevance is None else relevance,
+                name=name,
+                task_name=task_name,
+                measures=measures or (),
+            )
+            for run in runs
+        ]
+    for warning in dict.fromkeys(one for record in scored for one in record.warnings):
         echo(f"warning: {warning}", err=True)
-    same = [r for r, _ in here.records() if r.task.name == record.task.name]
+    same = [r for r, _ in here.records() if r.task.name == scored[0].task.name]
     Output(form=form or Format.terminal).board(same)
-    echo(f"record: {here.store.path(record)}", err=True)
+    for record in scored:
+        echo(f"record: {here.store.path(record)}", err=True)
 
 
 @command("results", "data", "cache", "workspace")
 def verify(
     here: Session,
     records: Annotated[
-        list[str] | None, typer.Argument(help="Files, or parts of METHOD@TASK [all stored].")
+        list[str] | None,
+        typer.Argument(help="Methods, files, or parts of METHOD@TASK [all stored]."),
     ] = None,
 ) -> None:
     """Recompute stored measures from stored runs.

@@ -244,6 +244,14 @@ class ResultStore:
             raise ResultsError(f"record '{name}' was measured on several machines: {files}.")
         return good[0], self.path(good[0])
 
+    def all_named(self, name: str) -> list[Stored]:
+        """Return all records of the method `name`, the successful ones if there are any; else the
+        record `named` so."""
+        stored = [] if "@" in name or Path(name).is_file() else self.stored()
+        methods = named_among(name, {record.method.name for record, _ in stored})
+        found = [one for one in stored if [one[0].method.name] == methods]
+        return [one for one in found if one[0].status == "ok"] or found or [self.named(name)]
+
     def stored(self) -> list[Stored]:
         """Return every record of `records`, with its file."""
         return [(record, self.path(record)) for record in self.records()]

@@ -189,7 +189,7 @@ class _Facts:
             yield f"left out {left_out}: the deepest list holds {self.depth} results"
         whole = ", ".join(m for m in self.measures if names.parse(m).cutoff is None)
         if whole and self.depth != task.depth:
-            yield f"{whole} use {self.depth} results per query; the task's depth is {task.depth}"
+            yield f"{whole}: of {self.depth} results per query; the task's depth is {task.depth}"
 
     def _unlisted(self) -> Iterator[str]:
         """For a task without a corpus, name the relevant documents that are in no list: their ids

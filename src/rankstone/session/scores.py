@@ -73,6 +73,7 @@ class Scores(Views):
         relevance: int = 1,
         name: str | None = None,
         task_name: str | None = None,
+        measures: Sequence[str] | str = (),
     ) -> RunRecord:
         """Score a TREC run file of any other tool, and store its record beside those of runners.
 
@@ -85,12 +86,14 @@ class Scores(Views):
                 cache, so that the record can be verified.
             name: name of the method in the record; `runs/<file name>` by default.
             task_name: name, in the record, of a task without a definition.
+            measures: further measures, beside those of the task (`with_measures`).
 
         Returns: the record as stored; its ``warnings`` state oddities of the file.
 
         Raises: RankstoneError, if the file, the task or its data is wrong.
         """
         from rankstone.benchmarks.task_names import file_task
+        from rankstone.evaluation.evaluate import parse_all
         from rankstone.scoring.in_memory import is_in_memory, write_file
         from rankstone.scoring.score_file import score_file
         from rankstone.scoring.task_qrels import open_judged
@@ -99,7 +102,13 @@ class Scores(Views):
             with tempfile.TemporaryDirectory(prefix="rankstone-run-") as folder:
                 file = write_file(run, "run", Path(folder))
                 return self.score(
-                    file, on, qrels=qrels, relevance=relevance, name=name, task_name=task_name
+                    file,
+                    on,
+                    qrels=qrels,
+                    relevance=relevance,
+                    name=name,
+                    task_name=task_name,
+                    measures=measures,
                 )
         if is_in_memory(qrels):
             qrels = write_file(qrels, "qrels", self.sources.cache / "judgements")
@@ -113,7 +122,8 @@ class Scores(Views):
                 "Name either a task (--on TASK) or a file of judgements (--qrels)."
             )
         [task] = self._tasks_under(definitions, task, task_name)
-        return score_file(
+        parse_all(several(measures), task.depth, task.judge)
+        record = score_file(
             Path(cast("PathLike", run)),
             open_judged(task, self.sources, self._reporter),
             self._store(definitions),
@@ -121,6 +131,7 @@ class Scores(Views):
             command=self.command,
             workspace=definitions.root,
         )
+        return self.with_measures([record], measures)[0]
 
     def import_(
         self,
