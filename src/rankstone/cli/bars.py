@@ -95,7 +95,9 @@ class Bars:
         summary = _summary(record, reused=reused, seconds=seconds)
         self._console.print(summary, highlight=False, soft_wrap=True)
         for warning in new_warnings(record, self._warned):
-            self._console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(
+                f"warning: {warning}", markup=False, highlight=False, soft_wrap=True
+            )
 
     def __call__(self, work: str, done: int, total: int | None, /) -> None:
         """Show progress (`rankstone.progress`) of the running cell, or of preparing its data."""
