@@ -6,7 +6,7 @@ A call ``progress(work, done, total)`` reports that `done` units of `work` are f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -23,3 +23,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02} min"
     return f"{whole // 3600}:{whole % 3600 // 60:02} h"
+
+
+def unprinted(warnings: Iterable[str], printed: set[str]) -> list[str]:
+    """Return the warnings that are not in `printed`, and add them to it: the records of a task
+    share the warnings about its data."""
+    new = [one for one in dict.fromkeys(warnings) if one not in printed]
+    printed.update(new)
+    return new

@@ -17,7 +17,7 @@ from rich.table import Column
 from rich.text import Text
 
 from rankstone.cli.options import stderr
-from rankstone.progress import duration
+from rankstone.progress import duration, unprinted
 
 if TYPE_CHECKING:
     from rankstone import RunRecord, Session
@@ -88,13 +88,11 @@ class Bars:
 
     def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
         """Print a line for the record of the cell and one per warning, and remove its bars."""
-        from rankstone.execution.reporting import new_warnings
-
         self._clear()
         self._cell = ""
         summary = _summary(record, reused=reused, seconds=seconds)
         self._console.print(summary, highlight=False, soft_wrap=True)
-        for warning in new_warnings(record, self._warned):
+        for warning in unprinted(record.warnings, self._warned):
             self._console.print(
                 f"warning: {warning}", markup=False, highlight=False, soft_wrap=True
             )

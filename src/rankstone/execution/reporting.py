@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
+from rankstone.progress import unprinted
 from rankstone.results.record import RunRecord
 
 INTERVAL_S = 10.0
@@ -16,14 +17,6 @@ def in_notebook() -> bool:
     """Return True in a Jupyter kernel."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
-
-
-def new_warnings(record: RunRecord, printed: set[str]) -> list[str]:
-    """Return the record's warnings that are not in `printed`, and add them: the methods of a task
-    share the warnings about its data."""
-    new = [one for one in dict.fromkeys(record.warnings) if one not in printed]
-    printed.update(new)
-    return new
 
 
 class Reporter(Protocol):
@@ -67,7 +60,7 @@ class Lines:
     def finished(self, record: RunRecord, *, reused: bool, seconds: float) -> None:
         how = "stored before" if reused else f"{seconds:.1f} s"
         self._write(f"{record!r}, {how}" + (f"; {record.failure()}" if record.error else ""))
-        for warning in new_warnings(record, self._warned):
+        for warning in unprinted(record.warnings, self._warned):
             self._write(f"warning: {warning}")
         self._cell = ""
 
