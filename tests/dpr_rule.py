@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from rankstone.evaluation.answers import tokens
+from rankstone.benchmarks.answers import tokens
 
 
 def has_answer(passage: str, answers: Iterable[str]) -> bool:

@@ -121,3 +121,20 @@ class SharedLetters:
         cut = [max(len(query) + len(text) - self.limit, 0) for text in documents]
         total = sum(len(query) + len(text) for text in documents)
         return Truncation(len(documents), sum(map(bool, cut)), total, sum(cut))
+
+
+def write_fusion(folder: Path) -> LocatedModel:
+    """GeAR's two BERTs, with cross-attention beside them."""
+    import torch
+    from safetensors.torch import save_file
+
+    from rankstone.runners.scorers.fused_network import CROSSED
+
+    for seed, role in enumerate(("query", "document")):
+        own = write_backbone(folder / role, seed)
+    torch.manual_seed(2)
+    named = own.state_dict().items()
+    crossed = {name.replace(".attention.", CROSSED): 0.3 * torch.randn_like(tensor)
+               for name, tensor in named if ".attention." in name}  # fmt: skip
+    save_file(crossed, folder / "scorer.safetensors")
+    return located(folder)

@@ -45,6 +45,7 @@ ADAPTERS = {
     "elasticsearch_bm25": "search.engines.servers.opensearch_bm25:ElasticsearchBM25",
     "exhaustive": "search.blackbox.exhaustive:Exhaustive",
     "funnel": "search.adaptive:Funnel",
+    "fusion": "scorers.fusion:FusionScorer",
     "generative": "encoders.generative:GenerativeRetriever",
     "hnsw": "search.faiss.hnsw:HNSW",
     "hnswlib": "search.engines.hnswlib_index:HnswLib",
@@ -91,6 +92,7 @@ ADAPTERS = {
     "weighted_fusion": "compose.weighted_fusion:WeightedFusion",
 }
 LOADERS = {
+    "answer_sentences": "chunk_collections:load_sentences",
     "beir": "beir:load",
     "beir_zip": "beir_zip:load",
     "dpr": "dpr:load",
@@ -103,7 +105,7 @@ LOADERS = {
     "packages": "packages:load",
     "plain": "plain:load",
     "qrels": "qrels:load",
-    "retro_chunks": "retro_chunks:load",
+    "retro_chunks": "chunk_collections:load",
     "stdlib": "stdlib:load",
     "trec": "trec:load",
 }

@@ -46,6 +46,12 @@ _HEAD = 16
 # C programs separate columns only at ASCII white space.
 _COLUMN = re.compile(r"[^ \t\n\r\x0b\x0c]+")
 _SPACE = re.compile(r"[\s\ufeff]")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a text, which end with a stop before white space; none is empty."""
+    return [found for found in _SENTENCE_END.split(text.strip()) if found]
 
 
 class Strings(Sequence[str]):

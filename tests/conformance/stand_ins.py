@@ -117,6 +117,10 @@ LAYOUTS: dict[str, tuple[Write, dict[str, Any]]] = {
         tiny_rerankers.write_uni_encoder,
         {"query_length": 32, "document_length": 32},
     ),
+    "rerank/gear-sentences": (
+        tiny_rerankers.write_fusion,
+        {"layer": 2, "query_length": 32, "document_length": 90},
+    ),
     "rerank/bm25-qwen3-reranker-0.6b": (tiny_language_models.write_causal, {"max_length": 400}),
     "rerank/bm25-monot5-base": (tiny_language_models.write_seq2seq, SHORT),
     "rerank/bm25-rank-zephyr": (tiny_language_models.write_silent, {"passage_words": 6}),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankstone.evaluation.answers import match, tokens
+from rankstone.benchmarks.answers import match, tokens
 from tests.dpr_rule import has_answer
 
 GOLDEN = json.loads(Path(__file__).with_name("dpr_answers.json").read_text(encoding="ascii"))

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rankstone.evaluation.answers import match
+from rankstone.benchmarks.answers import match
 from tests.dpr_rule import has_answer
 
 ODD = "aAbßẞİıΣσςSſÅé\u0301\u0308ﬁ0٣½²$'-–.,_ \u00a0\n\0\u00ad\u200d東京한हि्😀ⓐⒶⅣ"

@@ -8,8 +8,8 @@ import unicodedata
 import numpy as np
 import pytest
 
-from rankstone.evaluation import answers as module
-from rankstone.evaluation.answers import match, tokens
+from rankstone.benchmarks import answers as module
+from rankstone.benchmarks.answers import match, tokens
 from tests.dpr_rule import has_answer
 
 CASES = [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import rankstone
 from rankstone.benchmarks.dataset import Document, Sources
-from rankstone.benchmarks.loaders.retro_chunks import chunks, cut, load
+from rankstone.benchmarks.loaders.chunk_collections import chunks, cut, load
 from rankstone.errors import DataError, DefinitionError
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
@@ -23,7 +23,7 @@ TASKS = Workspace.find(Path(__file__).parents[2]).tasks
 
 
 def tokens_of(text):
-    from rankstone.benchmarks.loaders.retro_chunks import _tokenizer
+    from rankstone.benchmarks.loaders.chunk_collections import _tokenizer
 
     return _tokenizer().encode(text, add_special_tokens=False).tokens
 

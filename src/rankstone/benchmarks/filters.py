@@ -19,6 +19,7 @@ from rankstone.arrays import Flags, Ints
 from rankstone.errors import DataError, RankstoneError
 from rankstone.predicates import Where, columns_of, parse, passing
 from rankstone.specs import TaskSpec, canonical_digest
+from rankstone.specs.tasks import of_query
 
 FOLDER, TABLE = "columns", "columns.arrow"
 BLOCK = 1 << 14
@@ -81,7 +82,9 @@ def filters_by_row(
     Raises:
         DataError: a filter names a column or a query that does not exist.
     """
-    stated = task.filter if isinstance(task.filter, dict) else dict.fromkeys(ids, task.filter)
+    stated = task.filter
+    if isinstance(stated, str):
+        stated = {name: of_query(stated, name) for name in ids}
     unknown = sorted(stated.keys() - set(ids))
     if unknown:
         raise DataError(

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from rankstone.arrays import Flags, Ints
+from rankstone.benchmarks.answers import MATCHER, match, tokens
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import DataError, MeasureError
-from rankstone.evaluation.answers import MATCHER, match, tokens
 from rankstone.files import appearing
 from rankstone.specs import canonical_digest
 

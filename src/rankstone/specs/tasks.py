@@ -72,12 +72,20 @@ class Counts(Spec):
     """Number of judgements of the split."""
 
 
+QUERY_ID = "{id}"
+
+
+def of_query(text: str, name: str) -> str:
+    """Return the predicate of a query, whose id replaces `{id}` as a string."""
+    return text.replace(QUERY_ID, repr(name))
+
+
 def _parsed(filters: str | dict[str, str]) -> str | dict[str, str]:
     """Return `filters`; ValueError if one is not a predicate."""
     stated = filters.values() if isinstance(filters, dict) else [filters] if filters else []
     try:
         for text in stated:
-            parse(text)
+            parse(of_query(text, ""))
     except DefinitionError as error:
         raise ValueError(str(error)) from None
     return filters
@@ -135,7 +143,8 @@ class TaskSpec(Spec):
     """Number of judged queries, the first ones of the file; a reduced task is a different task."""
     filter: Annotated[str | dict[str, str], AfterValidator(_parsed)] = ""
     """Predicate over columns of the documents (`rankstone.predicates`), or one predicate for each
-    query id. Only documents that pass are searched and count as relevant."""
+    query id. Only documents that pass are searched and count as relevant. In the former, `{id}`
+    stands for the query's id: `question == {id}`."""
     fold: tuple[int, int] | None = None
     """(i, k): only the queries of the i-th of k folds of the split; methods may be trained on the
     queries of the other folds instead of the training split."""

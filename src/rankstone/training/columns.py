@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,15 +11,16 @@ from numpy.typing import NDArray
 from rankstone.arrays import Ints
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import AnyRunner
+from rankstone.runners.scorers.fusion import JOINT
 from rankstone.specs import Recipe
-from rankstone.training.data import Examples
-from rankstone.training.docids import inputs
+from rankstone.training.data import Documents, Examples
+from rankstone.training.docids import ids_of, inputs
 from rankstone.training.negatives import with_negatives
 from rankstone.training.teachers import teacher_scores
 
 Form = Literal[
     "pairs", "candidates", "scores", "numbered", "taught", "asked", "labelled", "lists", "texts",
-    "docids",
+    "docids", "located",
 ]  # fmt: skip
 """Columns of a row, by format:
 
@@ -32,6 +34,7 @@ Form = Literal[
 * labelled: query, document, label 1 or 0.
 * lists: query, documents, their labels.
 * texts: one document, relevant or not.
+* located: query, document, the part of the document that is relevant to the query.
 * docids: an input that stands for a document, and the document's position.
 """
 EXACT = 2**24
@@ -70,6 +73,8 @@ def columns(recipe: Recipe, examples: Examples, form: Form, start: AnyRunner) ->
     if form == "asked":
         labels = np.column_stack([numbers, positives]).tolist()
         return Table({"anchor": queries, "label": labels}, numbers)
+    if form == "located":
+        return Table({"anchor": queries, **_located(examples.documents, positives)}, numbers)
     chosen = with_negatives(recipe, examples, rows, positives, start)
     if form in COMPARED and chosen.shape[1] < 2:
         raise DefinitionError(
@@ -119,6 +124,26 @@ def _docids(recipe: Recipe, examples: Examples, runner: Any) -> Table:
     order = order[: recipe.steps * recipe.batch].astype(np.int64)
     chosen = [texts[row] for row in order]
     return Table({"anchor": chosen, "label": np.array(positions)[order].tolist()}, order)
+
+
+def _located(documents: Documents, positives: Ints) -> Columns:
+    """Return the relevant sentences, and the documents that they are of.
+
+    The id of a sentence is that of its document, `#` and its number.
+    """
+    owners = [id.rpartition("#")[0] for id in ids_of(documents)]
+    if "" in owners:
+        raise DefinitionError(
+            "[training]: this loss learns which sentences of a document are relevant. Name a task"
+            " of sentences in 'data', such as \"nq/gold-sentences\"."
+        )
+    starts = dict[str, int]()
+    for position, owner in enumerate(owners):
+        starts.setdefault(owner, position)
+    sizes = Counter(owners)
+    firsts = [starts[owners[position]] for position in positives.tolist()]
+    wholes = [JOINT.join(documents[first : first + sizes[owners[first]]]) for first in firsts]
+    return {"positive": wholes, "target": documents.take(positives)}
 
 
 def _refuse_held_out(recipe: Recipe) -> None:

@@ -27,21 +27,25 @@ def stated(kind: type[Settings], key: str, values: Any) -> Settings:
         raise DefinitionError(f"[training]: 'options.{key}': {error}. Correct it.") from None
 
 
-def collection(documents: Documents, seed: int, examples: Examples | None = None) -> PlainContext:
-    """Return the documents with their ids, and the training queries of `examples`."""
-    ids = [
+def ids_of(documents: Documents) -> list[str]:
+    """Return the ids of all documents, by position."""
+    return [
         id
         for corpus in documents.corpora
         for id in corpus.ids(np.arange(len(corpus), dtype=np.int64))
     ]
+
+
+def collection(documents: Documents, seed: int, examples: Examples | None = None) -> PlainContext:
+    """Return the documents with their ids, and the training queries of `examples`."""
     more: dict[str, Any] = {}
     if examples is not None:
         counts = [len(found) for found in examples.relevant]
         rows = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
         judged = Pairs(query=rows, document=np.concatenate(examples.relevant))
         more = {"train_queries": examples.queries, "train_judgements": judged}
-    work = Path(tempfile.gettempdir())
-    return PlainContext(texts=documents[EVERY], names=ids, seed=seed, work=work, **more)
+    names, work = ids_of(documents), Path(tempfile.gettempdir())
+    return PlainContext(texts=documents[EVERY], names=names, seed=seed, work=work, **more)
 
 
 def inputs(recipe: Recipe, examples: Examples, runner: Any) -> tuple[list[str], list[int]]:

@@ -18,9 +18,10 @@ from rankstone.training.starts import Start
 
 KINDS = {
     "cross_encoder": "CrossEncoder", "dense": "SentenceTransformer",
-    "generative": "SentenceTransformer", "jpq": "SentenceTransformer",
-    "poly_encoder": "SentenceTransformer", "repconc": "SentenceTransformer",
-    "sparse": "SparseEncoder", "uni_encoder": "SentenceTransformer",
+    "fusion": "SentenceTransformer", "generative": "SentenceTransformer",
+    "jpq": "SentenceTransformer", "poly_encoder": "SentenceTransformer",
+    "repconc": "SentenceTransformer", "sparse": "SparseEncoder",
+    "uni_encoder": "SentenceTransformer",
 }  # fmt: skip
 """Adapter -> prefix of the trainer's name."""
 POINTS = 50

@@ -13,7 +13,7 @@ from rankstone.runners.encoders.bag_of_tokens import IDF
 from rankstone.specs import AdapterSpec, Recipe
 from rankstone.training.docids import collection, stated
 
-PARTIAL = ("dimensions", "exit_layer", "feed_forward")
+PARTIAL = ("by", "dimensions", "exit_layer", "feed_forward", "layer")
 """Parameters by which a method uses a part of its network."""
 
 
@@ -108,6 +108,23 @@ def _backbone(scorer: Any, recipe: Recipe, **settings: Any) -> Any:
     return module
 
 
+def fusion(scorer: Any, recipe: Recipe, _: Any) -> Start:
+    """Return the encoders of both roles, and the fusion encoder, from one BERT."""
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoTokenizer
+
+    from rankstone.runners.scorers.fused_network import begun
+    from rankstone.runners.transformer.network import quiet
+    from rankstone.training.losses.gear import Fusion
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(scorer.model.folder)
+    with quiet():
+        network = begun(scorer.model.folder, recipe.layers)
+    limit = max(scorer.query_length, scorer.document_length)
+    module = Fusion(network, tokenizer, limit)
+    return Start(SentenceTransformer(modules=[module], device="cpu"), {}, "")
+
+
 def generative(runner: Any, recipe: Recipe, documents: Any) -> Start:
     """Return the sequence-to-sequence model, or a new T5 with a tokenizer like the model's, with a
     token for each document where docids are atomic."""
@@ -135,8 +152,9 @@ def generative(runner: Any, recipe: Recipe, documents: Any) -> Start:
 
 
 STARTS: dict[str, Callable[[Any, Recipe, Any], Start]] = {
-    "cross_encoder": cross_encoder, "dense": dense, "generative": generative, "jpq": quantised,
-    "poly_encoder": states, "repconc": quantised, "sparse": sparse, "uni_encoder": states,
+    "cross_encoder": cross_encoder, "dense": dense, "fusion": fusion, "generative": generative,
+    "jpq": quantised, "poly_encoder": states, "repconc": quantised, "sparse": sparse,
+    "uni_encoder": states,
 }  # fmt: skip
 """Adapter -> the function that opens its start, given the runner, the recipe and its documents."""
 

@@ -81,6 +81,7 @@ OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
         "coupled_estimation": Loss(f"{HOME}.coupled:CoupledEstimation", "candidates"),
         "list_softmax": Loss(f"{HOME}.coupled:ListSoftmax", "candidates"),
     },
+    "fusion": {"generation_augmented": Loss(f"{HOME}.gear:GenerationAugmented", "located")},
     "generative": {
         "docid_cross_entropy": Loss(
             f"{HOME}.docids:DocidCrossEntropy", "docids", ("documents", "runner", "seed")

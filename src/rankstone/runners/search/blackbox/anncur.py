@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -23,10 +22,10 @@ from rankstone.runners.search.blackbox.call_split import best_split, defined, ps
 from rankstone.runners.search.exact.flat import ExactIndex, written
 from rankstone.runners.search.rescoring import Scored, reranking
 from rankstone.runners.top_k import beneath
+from rankstone.text_files import sentences
 
 Scores = NDArray[np.float32]
 Positions = NDArray[np.int64]
-SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -118,7 +117,7 @@ class AnnCur(OverBlackBox):
         texts = [known[int(row)] for row in np.sort(chosen)]
         if self.queries_from == "training":
             return texts
-        return [SENTENCE_END.split(text.strip(), maxsplit=1)[0] for text in texts]
+        return [next(iter(sentences(text)), "") for text in texts]
 
 
 class _Latent:

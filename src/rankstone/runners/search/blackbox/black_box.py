@@ -116,6 +116,8 @@ class OverBlackBox(Defaults):
     """
 
     DESCRIPTION: ClassVar[str]
+    ONE_LIST: ClassVar[bool] = False
+    """True if all scores of a query come from one list of candidates."""
 
     members: Annotated[Members, Field(max_length=1)] = ()
     """The encoder whose similarity is the black box."""
@@ -129,7 +131,8 @@ class OverBlackBox(Defaults):
             )
         if self.scorer is not None:
             require_scorer(self.scorer)
-            require_scores(self.scorer)
+            if not self.ONE_LIST:
+                require_scores(self.scorer)
 
     def describe(self) -> Mapping[str, Json]:
         own = (field.name for field in dataclasses.fields(self))

@@ -1,4 +1,4 @@
-"""A collection split into Retro's chunks, each of which is a document.
+"""A collection split into pieces, each of which is a document: Retro's chunks, or sentences.
 
 Borgeaud et al., Improving Language Models by Retrieving from Trillions of Tokens, 2022,
 arXiv:2112.04426; Wang et al., InstructRetro, arXiv:2310.07713: documents are split into
@@ -16,13 +16,17 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
-from rankstone.benchmarks.dataset import Document, RawDataset, Sources
+import numpy as np
+
+from rankstone.benchmarks.answers import MATCHER, match
+from rankstone.benchmarks.dataset import Document, Judgement, Query, RawDataset, Sources
 from rankstone.benchmarks.loaders.beir import mirrored
 from rankstone.errors import DataError, DefinitionError
 from rankstone.files import package_folder
 from rankstone.specs import TaskSpec, canonical_digest
+from rankstone.text_files import sentences
 
 TEMPLATE = "{title}"
 BLOCK = 256
@@ -51,12 +55,7 @@ def load(
         )
     if tokens < 1:
         raise DefinitionError(f"task '{task.name}': key 'source.tokens': {tokens}. Raise it.")
-    whole = mirrored(of, sources)
-    if whole is None:
-        raise DataError(
-            f"{task.name}: no collection '{of}' in {sources.data or 'a data folder'}."
-            " Name the folder that holds it with --data DIR or RANKSTONE_DATA."
-        )
+    whole = _whole(task, sources, of)
 
     def documents() -> Iterator[Document]:
         return chunks(whole.documents(), tokens=tokens, continuation=continuation)
@@ -78,6 +77,84 @@ def load(
         locate=locate,
         warnings=whole.warnings,
     )
+
+
+def load_sentences(task: TaskSpec, sources: Sources, *, of: str) -> RawDataset:
+    """Return the sentences of each question's own document, of the collection `of`.
+
+    The document `<question>#<number from 0>` is a sentence of the first document that is relevant
+    to the question, with the column `question`, by which a task's filter restricts the search to
+    the question's own. It is relevant if it contains an answer, by the rule of tasks that are
+    judged by answers. Questions none of whose sentences, or all of them, contain an answer are left
+    out.
+
+    Raises:
+        DataError: the data folder has no such collection.
+    """
+    whole = _whole(task, sources, of)
+
+    @cache
+    def found() -> list[Located]:
+        return list(located(whole, task.split))
+
+    return RawDataset(
+        documents=lambda: (one.document(n) for one in found() for n in range(len(one.sentences))),
+        metadata=lambda: ({"question": one.query.id} for one in found() for _ in one.sentences),
+        queries=lambda: (one.query for one in found()),
+        judgements=lambda split: (
+            Judgement(one.query.id, one.id(n), 1) for one in found() for n in one.relevant
+        ),
+        splits=lambda: [task.split],
+        fingerprint=canonical_digest([whole.fingerprint, MATCHER, "sentences 1"]),
+        source=f"{whole.source}, sentences of each question's document",
+        warnings=whole.warnings,
+    )
+
+
+class Located(NamedTuple):
+    """A question, and the sentences of its document."""
+
+    query: Query
+    title: str
+    sentences: list[str]
+    relevant: list[int]
+
+    def id(self, number: int) -> str:
+        return f"{self.query.id}#{number}"
+
+    def document(self, number: int) -> Document:
+        return Document(self.id(number), self.title, self.sentences[number])
+
+
+def located(whole: RawDataset, split: str) -> Iterator[Located]:
+    """Yield the questions that some, but not all sentences of their document answer."""
+    documents = {document.id: document for document in whole.documents()}
+    own = dict[str, Document]()
+    for judged in whole.judgements(split):
+        if judged.label > 0 and judged.document in documents:
+            own.setdefault(judged.query, documents[judged.document])
+    for query in whole.queries():
+        if query.answers and query.id in own:
+            parts = sentences(own[query.id].text)
+            right = _answering(query, parts)
+            if 0 < len(right) < len(parts):
+                yield Located(query, own[query.id].title, parts, right)
+
+
+def _answering(query: Query, parts: list[str]) -> list[int]:
+    numbers = np.arange(len(parts), dtype=np.int64)
+    held = match([query.answers], 0 * numbers, numbers, lambda rows: [parts[row] for row in rows])
+    return [int(number) for number in np.flatnonzero(held)]
+
+
+def _whole(task: TaskSpec, sources: Sources, name: str) -> RawDataset:
+    found = mirrored(name, sources)
+    if found is None:
+        raise DataError(
+            f"{task.name}: no collection '{name}' in {sources.data or 'a data folder'}."
+            " Name the folder that holds it with --data DIR or RANKSTONE_DATA."
+        )
+    return found
 
 
 def chunks(documents: Iterable[Document], *, tokens: int, continuation: bool) -> Iterator[Document]:
