@@ -128,7 +128,7 @@ def write_fusion(folder: Path) -> LocatedModel:
     import torch
     from safetensors.torch import save_file
 
-    from rankstone.runners.scorers.fused_network import CROSSED
+    from rankstone.runners.scorers.gear.fused_network import CROSSED
 
     for seed, role in enumerate(("query", "document")):
         own = write_backbone(folder / role, seed)

@@ -45,7 +45,7 @@ ADAPTERS = {
     "elasticsearch_bm25": "search.engines.servers.opensearch_bm25:ElasticsearchBM25",
     "exhaustive": "search.blackbox.exhaustive:Exhaustive",
     "funnel": "search.adaptive:Funnel",
-    "fusion": "scorers.fusion:FusionScorer",
+    "fusion": "scorers.gear.fusion:FusionScorer",
     "generative": "encoders.generative:GenerativeRetriever",
     "hnsw": "search.faiss.hnsw:HNSW",
     "hnswlib": "search.engines.hnswlib_index:HnswLib",

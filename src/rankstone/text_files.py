@@ -46,6 +46,8 @@ _HEAD = 16
 # C programs separate columns only at ASCII white space.
 _COLUMN = re.compile(r"[^ \t\n\r\x0b\x0c]+")
 _SPACE = re.compile(r"[\s\ufeff]")
+SENTENCE_JOINT = " "
+"""Text between two sentences that are put together again."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 

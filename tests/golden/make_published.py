@@ -40,6 +40,7 @@ BY_HAND = (
     ("rerank/bm25-minilm-l6-cross", r"BM25\+CE rerank top-100", r""),
     ("rerank/svdr-msmarco-beta", r"SVDR: beta search", r""),
     ("dense/gear", r"GeAR: bi-encoder part", r""),
+    ("rerank/gear-sentences", r"GeAR: local \(sentence\) retrieval", r""),
     ("dense/gnn-coder", r"GNN-Coder: ", r""),
     *((f"dense/modularstarencoder-{n}", rf"ModularStarEncoder .*layer {n}$", r"")
       for n in (4, 9, 18, 27, 36)),

@@ -22,7 +22,7 @@ from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DefinitionError
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import Hits, Truncation
-from rankstone.runners.scorers.fusion import FusionScorer, shares
+from rankstone.runners.scorers.gear.fusion import FusionScorer, shares
 from rankstone.runners.search.blackbox.exhaustive import Exhaustive
 from rankstone.runners.testing import PlainContext
 from rankstone.specs import MethodSpec
@@ -283,7 +283,7 @@ def loss(root: Path) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers import AutoTokenizer
 
-    from rankstone.runners.scorers.fused_network import begun
+    from rankstone.runners.scorers.gear.fused_network import begun
     from rankstone.training.losses.gear import Fusion, GenerationAugmented
 
     torch.manual_seed(3)

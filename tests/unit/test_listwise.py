@@ -22,7 +22,7 @@ from rankstone.runners.scorers import listwise
 from rankstone.runners.scorers.api_listwise import ApiListwise
 from rankstone.runners.scorers.listwise import Listwise, ranked, slid
 from rankstone.runners.scorers.listwise_reranker import ListwiseReranker
-from rankstone.runners.search.blackbox.exhaustive import Exhaustive
+from rankstone.runners.search.blackbox.anncur import AnnCur
 from rankstone.runners.testing import PlainContext
 from tests.api_servers import Api, serving
 
@@ -173,7 +173,7 @@ def test_parameters_that_do_not_go_together(scripted):
     with pytest.raises(DefinitionError, match="State both, or neither"):
         ApiListwise(**model, price=1.0)
     with pytest.raises(DefinitionError, match=r"cannot be compared.*two_stage"):
-        Exhaustive(scorer=scripted(perfect))
+        AnnCur(scorer=scripted(perfect))
 
 
 # A chat server

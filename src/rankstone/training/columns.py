@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rankstone.arrays import Ints
 from rankstone.errors import DefinitionError
 from rankstone.runners.protocols import AnyRunner
-from rankstone.runners.scorers.fusion import JOINT
 from rankstone.specs import Recipe
+from rankstone.text_files import SENTENCE_JOINT
 from rankstone.training.data import Documents, Examples
 from rankstone.training.docids import ids_of, inputs
 from rankstone.training.negatives import with_negatives
@@ -142,7 +142,9 @@ def _located(documents: Documents, positives: Ints) -> Columns:
         starts.setdefault(owner, position)
     sizes = Counter(owners)
     firsts = [starts[owners[position]] for position in positives.tolist()]
-    wholes = [JOINT.join(documents[first : first + sizes[owners[first]]]) for first in firsts]
+    wholes = [
+        SENTENCE_JOINT.join(documents[first : first + sizes[owners[first]]]) for first in firsts
+    ]
     return {"positive": wholes, "target": documents.take(positives)}
 
 

@@ -113,7 +113,7 @@ def fusion(scorer: Any, recipe: Recipe, _: Any) -> Start:
     from sentence_transformers import SentenceTransformer
     from transformers import AutoTokenizer
 
-    from rankstone.runners.scorers.fused_network import begun
+    from rankstone.runners.scorers.gear.fused_network import begun
     from rankstone.runners.transformer.network import quiet
     from rankstone.training.losses.gear import Fusion
 

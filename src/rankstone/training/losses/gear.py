@@ -15,7 +15,7 @@ from sentence_transformers.base.modules import InputModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from rankstone.runners.scorers.fused_network import FusedEncoders, pooled
+from rankstone.runners.scorers.gear.fused_network import FusedEncoders, pooled
 from rankstone.training.losses.docids import IGNORED
 
 

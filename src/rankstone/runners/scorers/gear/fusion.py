@@ -18,9 +18,7 @@ from rankstone.profiling.device import opened, resolve
 from rankstone.runners.models import LocatedModel
 from rankstone.runners.protocols import STRICT, Json, Role, Truncation
 from rankstone.runners.transformer.engines.choice import library_versions
-
-JOINT = " "
-"""Text between two sentences of a document."""
+from rankstone.text_files import SENTENCE_JOINT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -74,7 +72,7 @@ class FusionScorer:
 
     def truncation(self, query: str, documents: Sequence[str]) -> Truncation | None:
         """Count the query and its document, or each of its sentences, as one text."""
-        texts = [JOINT.join(documents)] if self.by == "attention" else documents
+        texts = [SENTENCE_JOINT.join(documents)] if self.by == "attention" else documents
         asked = self._count("query", [query])
         counts = self._count("document", texts)
         limits = self.query_length, self.document_length
@@ -87,7 +85,7 @@ class FusionScorer:
 
         encoders = self._encoders
         asked, mask, _ = self._tokens("query", [query])
-        ids, read, starts = self._tokens("document", [JOINT.join(sentences)])
+        ids, read, starts = self._tokens("document", [SENTENCE_JOINT.join(sentences)])
         with torch.inference_mode():
             states = encoders.states("document", ids, read)
             given = encoders.attention(asked, mask, states, read, self.layer)[0]
@@ -129,7 +127,7 @@ class FusionScorer:
 
     @cached_property
     def _encoders(self) -> Any:
-        from rankstone.runners.scorers.fused_network import FusedEncoders
+        from rankstone.runners.scorers.gear.fused_network import FusedEncoders
         from rankstone.runners.transformer.network import model_errors, quiet
 
         with quiet(), model_errors(f"Model '{self.model.id}' in {self.model.folder}"):
@@ -153,7 +151,7 @@ def shares(
         starts: (tokens,) first character of each token in the document, -1 if it has none.
         lengths: characters of each sentence.
     """
-    ends = list(accumulate(length + len(JOINT) for length in lengths))
+    ends = list(accumulate(length + len(SENTENCE_JOINT) for length in lengths))
     owners = np.searchsorted(ends, starts[starts >= 0], side="right")
     sums = np.bincount(owners, weights=given[starts >= 0], minlength=len(lengths))
     total = sums.sum()
