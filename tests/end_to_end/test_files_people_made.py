@@ -267,6 +267,8 @@ def test_files_of_trec(tmp_path: Path, docs: str, topics: str, pack: Packer) -> 
         ("a vector<int> & a < b > c", "a vector<int> & a < b > c"),
         ("one<br>two <EM class='x'>three</EM>\n<b>four</b>", "one two three four"),
         ("<iostream> first", "<iostream> first"),
+        ("mail <jo@example.org> or map<K,V>", "mail <jo@example.org> or map<K,V>"),
+        ("one<br/>two <i >three</i>", "one two three"),
     ],
 )
 @pytest.mark.parametrize("closing", ["", "</title>"])

@@ -18,6 +18,7 @@ from rankstone.leaderboards.costs import (
 from rankstone.leaderboards.frame import FIGURE_COLUMNS, leaderboard
 from rankstone.leaderboards.marks import letters, marked
 from rankstone.results.record import RunRecord
+from rankstone.runners.objects.function import SearchFunction
 from tests.records import METHODS, make_paid_record, make_record
 
 CACHED = "hybrid/rrf-bm25-wordllama-minilm"
@@ -47,6 +48,16 @@ def test_the_frame_has_the_figures_of_the_record() -> None:
     assert row["billed_tokens"] == 2_000_500
     assert row["price_usd"] == pytest.approx(0.04001)
     assert BY_COLUMN["price_usd"].of(make_record()) is None
+
+
+def test_what_happens_inside_a_search_function_is_unknown() -> None:
+    record = make_record()
+    method = record.method.model_copy(update={"description": {"class": SearchFunction.__name__}})
+    function = record.model_copy(update={"method": method})
+    unknown = {name for name, cost in BY_NAME.items() if cost.of(function) != cost.of(record)}
+    assert unknown == {"documents per second", "median encoding of a query"}
+    assert all(BY_NAME[name].of(function) is None for name in unknown)
+    assert all(BY_NAME[name].of(record) is not None for name in unknown)
 
 
 @pytest.mark.parametrize(

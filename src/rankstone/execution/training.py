@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.evaluation.evaluate import Evaluation, measures_of
+from rankstone.registry import ADAPTERS
 from rankstone.results.record import TRAINING, TrainedOn, Unseen
 from rankstone.specs import AdapterSpec, MethodSpec, TaskSpec
 
@@ -32,7 +33,7 @@ def trained_on(
     """
     found: set[TrainedOn] = set(_of_weights(method, task))
     found |= {TRAINING} if learnt else {"corpus"} if fitted else set()
-    if not found and not any(_has_model(part) for part in _parts(method)):
+    if not found and not any(_may_have_weights(part) for part in _parts(method)):
         return ["none"]
     return [kind for kind in ORDER if kind in found]
 
@@ -50,9 +51,10 @@ def _of_weights(method: MethodSpec, task: TaskSpec) -> Iterator[TrainedOn]:
             recipe = recipe.first
 
 
-def _has_model(part: AdapterSpec) -> bool:
-    """Return True if it has weights, here or (`model_id`) behind an API."""
-    return bool(part.models) or "model_id" in part.parameters
+def _may_have_weights(part: AdapterSpec) -> bool:
+    """Return True if it has weights, here or (`model_id`) behind an API, or is code of others,
+    such as a Python object."""
+    return bool(part.models) or "model_id" in part.parameters or part.adapter not in ADAPTERS
 
 
 def _parts(spec: AdapterSpec) -> Iterator[AdapterSpec]:

@@ -21,6 +21,8 @@ from rankstone.results.record import LEAST, PARTS, Percentiles, RunRecord
 BUILDING = ("encode_documents", "index")
 SEARCHING = ("encode_queries", "search", "rerank")
 ENCODING = ("encode_documents", "encode_queries")
+FUNCTION = "SearchFunction"
+"""Class, in a record, of a method that is a search function."""
 SPREAD = 5.0
 """A latency is unsteady if its 95th percentile exceeds this many medians."""
 BUSY_SHARE, BUSY_CORES = 0.1, 0.25
@@ -72,6 +74,8 @@ class Cost:
     """Phases that it covers and that a cache can replace."""
     over_tasks: str = "mean"
     """Aggregation over tasks: `mean`, `largest` or `sum`."""
+    of_functions: bool = True
+    """False if it is unknown for a search function, whose phases are not visible."""
     priority: int = 0
     """0: always shown; columns with the highest value are dropped first in narrow output."""
 
@@ -86,6 +90,8 @@ class Cost:
 
     def of(self, record: RunRecord) -> float | None:
         """Return the figure of `record`; None if it was not measured."""
+        if not self.of_functions and record.method.description.get("class") == FUNCTION:
+            return None
         if self.compute is not None:
             return self.compute(record)
         value: object = record
@@ -166,12 +172,12 @@ def _paid(field: str) -> Callable[[RunRecord], float | None]:
 COSTS: tuple[Cost, ...] = (
     Cost(name="documents per second", column="documents_per_s", heading=("docs/s",), priority=3,
          compute=lambda record: _rate(record.task.n_documents, record, BUILDING),
-         higher_is_better=True, phases=BUILDING),
+         higher_is_better=True, phases=BUILDING, of_functions=False),
     Cost(name="queries per second", column="queries_per_s", heading=("queries/s",), priority=8,
          compute=lambda record: _rate(record.task.n_queries, record, SEARCHING),
          higher_is_better=True, phases=SEARCHING),
     Cost(name="median encoding of a query", column="encode_p50_ms", heading=("encode", "p50 ms"),
-         place="profile.latency.encode.p50_ms", unit="ms", priority=6),
+         place="profile.latency.encode.p50_ms", unit="ms", of_functions=False, priority=6),
     Cost(name="median search of a query", column="search_p50_ms", heading=("search", "p50 ms"),
          place="profile.latency.search.p50_ms", unit="ms", priority=5),
     Cost(name="median latency", column="total_p50_ms", heading=("total", "p50 ms"),

@@ -32,6 +32,7 @@ STYLES = {
 }  # fmt: skip
 """HTML tags inside a text, which do not start a field."""
 _OPENING = re.compile(r"<([A-Za-z][\w-]*)(?:\s[^<>]*)?>")
+_BRACKETED = re.compile(r"<([A-Za-z][\w-]*)[^<>]*>")
 _LABEL = re.compile(r"\s*(?:Number|Topic|Description|Narrative)\s*:\s*", re.IGNORECASE)
 _LABELLED = {*ID_FIELDS, "title", "description", "narrative"}
 
@@ -105,13 +106,16 @@ def _closing(tag: str, content: str, position: int) -> re.Match[str] | None:
 
 
 def _text_of(content: str) -> str:
-    """Return the plain text of a field; unclosed tags such as `<iostream>` are kept as text."""
+    """Return the plain text of a field. Unclosed tags such as `<iostream>`, and brackets that are no
+    tag, such as `<jo@example.org>`, are kept as text."""
 
-    def kept(tag: re.Match[str]) -> str:
-        marks = tag[1].lower() in STYLES or _closing(tag[1], content, tag.end())
-        return tag[0] if marks else html.escape(tag[0])
+    def kept(found: re.Match[str]) -> str:
+        tag, name = found[0], found[1]
+        styles = name.lower() in STYLES or _closing(name, content, found.end())
+        marks = tag.endswith("/>") or (styles and _OPENING.fullmatch(tag))
+        return tag if marks else html.escape(tag)
 
-    return plain(_OPENING.sub(kept, content))
+    return plain(_BRACKETED.sub(kept, content))
 
 
 def _labelled(name: str, text: str) -> bool:
