@@ -106,7 +106,7 @@ def _closing(tag: str, content: str, position: int) -> re.Match[str] | None:
 
 
 def _text_of(content: str) -> str:
-    """Return the plain text of a field. Unclosed tags such as `<iostream>`, and brackets that are no
+    """Return the plain text of a field. Unclosed tags such as `<iostream>`, and brackets without a
     tag, such as `<jo@example.org>`, are kept as text."""
 
     def kept(found: re.Match[str]) -> str:
