@@ -16,9 +16,9 @@ WIDTHS = {"float16": 2, "int8": 1}
 
 @pytest.fixture
 def small(monkeypatch):
-    """Several slices, and several blocks of slices."""
+    """Several slices, and several blocks of a slice."""
     monkeypatch.setattr(flat, "SLICE_ROWS", 64)
-    monkeypatch.setattr(scalar, "DECODED_BYTES", 3 * 64 * 4 * 20)
+    monkeypatch.setattr(scalar, "BUFFER_BYTES", 50 * 4 * 30)
 
 
 @pytest.mark.parametrize("storage", WIDTHS)

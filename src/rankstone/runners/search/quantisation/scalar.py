@@ -26,8 +26,8 @@ KINDS = {"float16": ("QT_fp16", 2), "int8": ("QT_8bit_direct_signed", 1)}
 """Type of faiss's scalar quantiser, and bytes per value."""
 LARGEST = 127
 CODES, ABOUT = "codes.u8", "codes.json"
-DECODED_BYTES = 192 * 2**20
-"""Bytes of vectors decoded at once, for matrix products with many queries."""
+BUFFER_BYTES = 32 * 2**20
+"""Most bytes of vectors decoded at once for many queries, and of their scores."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -156,9 +156,11 @@ class RoundedIndex:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         check_queries(queries, self._codes.dim if rows else None)
         asked, factors = self._codes.rounded(queries)
-        found = self._few if len(queries) < flat.FEW_QUERIES else self._many
-        docs, scores = flat.best_of(found(asked, min(k, rows)), len(queries), min(k, rows))
-        return padded(docs, scores * factors, k)
+        if len(queries) < flat.FEW_QUERIES:
+            found = flat.best_of(self._few(asked, min(k, rows)), len(queries), min(k, rows))
+        else:
+            found = self._many(asked, min(k, rows))
+        return padded(found[0], found[1] * factors, k)
 
     def _few(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, flat.Ints]]:
         def search(number: int) -> tuple[Vectors, flat.Ints]:
@@ -170,18 +172,36 @@ class RoundedIndex:
         for number, (scores, docs) in enumerate(found):
             yield number * flat.SLICE_ROWS, scores, docs
 
-    def _many(self, queries: Vectors, k: int) -> Iterator[tuple[int, Vectors, flat.Ints]]:
-        dim = self._codes.dim
-        together = max(DECODED_BYTES // (4 * max(dim, 1) * flat.SLICE_ROWS), 1)
-        rows = min(together * flat.SLICE_ROWS, self._codes.rows)
-        buffer = np.empty((rows, dim), np.float32)
-        for first in range(0, len(self._slices), together):
-            filled = 0
-            for number in range(first, min(first + together, len(self._slices))):
-                part = self._slices[number]
-                part.reconstruct_n(0, part.ntotal, buffer[filled : filled + part.ntotal])
-                filled += part.ntotal
-            yield first * flat.SLICE_ROWS, *flat.knn(queries, buffer[:filled], k)
+    def _many(self, queries: Vectors, k: int) -> tuple[flat.Ints, Vectors]:
+        """Add all scores of a block to the results found so far: a selection of the k best of each
+        block, as faiss's own search makes, takes a quarter of the time of the products."""
+        faiss = library()
+        best = faiss.ResultHeap(len(queries), k, keep_max=True)
+        for start, scores in self._products(queries):
+            best.heaps.addn(scores.shape[1], faiss.swig_ptr(scores), start)
+        best.finalize()
+        return best.I, best.D
+
+    def _products(self, queries: Vectors) -> Iterator[tuple[int, Vectors]]:
+        """Yield the position of each block, and its scores in a buffer.
+
+        The product is faiss's, so that the threads are those that decode and select: threads of
+        another library would wait busily beside them.
+        """
+        faiss, dim, n = library(), self._codes.dim, len(queries)
+        rows = max(BUFFER_BYTES // (4 * max(dim, n)), 1)
+        block, scores = faiss.LinearTransform(dim, rows, False), np.empty(n * rows, np.float32)
+        block.is_trained = True
+        for number, part in enumerate(self._slices):
+            codes = codes_of(part).reshape(part.ntotal, -1)
+            for first in range(0, part.ntotal, rows):
+                block.d_out = len(codes[first : first + rows])
+                block.A.resize(block.d_out * dim)
+                decoded = faiss.rev_swig_ptr(block.A.data(), block.A.size())
+                part.sa_decode(codes[first : first + rows], decoded.reshape(-1, dim))
+                found = scores[: n * block.d_out].reshape(n, -1)
+                block.apply_noalloc(n, faiss.swig_ptr(queries), faiss.swig_ptr(found))
+                yield number * flat.SLICE_ROWS + first, found
 
     def save(self, folder: Path) -> None:
         _write(folder / CODES, self._slices)
