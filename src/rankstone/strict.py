@@ -65,7 +65,7 @@ def canonical_digest(body: Any) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the parsed file; a DefinitionError names the file, and the key of an invalid value."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         fault = next(absurd(values), None)
     except FileNotFoundError:
         raise DefinitionError(
@@ -178,7 +178,8 @@ def _explain(kind: type[Spec], fault: Any, where: str) -> str:
     if fault["type"] == "missing":
         return f"missing key '{full}'. Add it."
     if fault["type"] == "value_error":
-        return f"table '{full.rstrip('.')}': {fault['ctx']['error']}. Correct it."
+        table = f"table '{full.rstrip('.')}': " if full.rstrip(".") else ""
+        return f"{table}{fault['ctx']['error']}. Correct it.".replace("?.", "?")
     return f"key '{full}': {fault['msg'].lower()}, found {fault['input']!r}. Correct it."
 
 

@@ -277,7 +277,7 @@ def test_html_is_escaped_and_closed():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('costs = ["p95"]', "no cost 'p95'"),
+        ('costs = ["p95"]', "  no cost 'p95'. Did you mean: p95 latency? Correct it."),
         ('sort = "meen"', "Did you mean: mean"),
         ("tasks = []", "tasks"),
         ('colour = "red"', "unknown key 'colour'"),

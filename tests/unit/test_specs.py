@@ -67,6 +67,13 @@ def test_all_faults_are_reported_at_once(place: Workspace) -> None:
     assert all(part in message for part in ("'description'", "'adapter'", "'extra'"))
 
 
+def test_a_byte_order_mark_before_a_definition_is_ignored(place: Workspace) -> None:
+    path = place.root / "runners" / "fam" / "m.toml"
+    before = place.method("m")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert Workspace.find(place.root).method("m") == before
+
+
 def test_broken_toml_is_named(place: Workspace) -> None:
     assert "not valid TOML" in method_error(place, "description = ")
 

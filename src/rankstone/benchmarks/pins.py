@@ -77,7 +77,9 @@ def check_pins(
         n_repeated: number of repeated judgements, which `counts` excludes; a source may include
             them.
     """
-    advice = f"Delete {source} and fetch again."
+    advice = (
+        f"Fetch {source} again; or, if it was changed on purpose, correct the task's definition."
+    )
     for what, count in counts.items():
         pinned = getattr(task.counts, what)
         rows = count + n_repeated if what == "judgements" else count
