@@ -142,6 +142,7 @@ def test_a_refusal(tmp_path: Path, run: str | bytes, qrels: str | bytes, message
             QRELS,
             r"1 of its queries are not judged .* such as '\\u200bq3'",
         ),
+        (RUN, re.sub(r"\d\n", "0\n", QRELS), "no judged document has a label of 1 or more"),
         (RUN.replace("d2 2", "d2 0"), QRELS, r"ranks of 1 queries, such as 'q1', contradict"),
         (RUN.replace("d3 2 8", "d3 2 9.5"), QRELS, r"ranks of 1 queries, such as 'q2', contradict"),
     ],

@@ -96,7 +96,7 @@ def test_the_frame_of_a_comparison_holds_its_figures(results: Path) -> None:
 
 def test_a_record_is_short_and_drawn_escaped() -> None:
     record = make_record()
-    assert repr(record) == "<lexical/bm25 on stdlib/functions: ok, nDCG@10 0.304>"
+    assert repr(record) == str(record) == "<lexical/bm25 on stdlib/functions: ok, nDCG@10 0.304>"
     check_html(record._repr_html_())
     hostile = record.model_copy(
         update={"task": record.task.model_copy(update={"source": HOSTILE, "name": HOSTILE})}

@@ -228,6 +228,18 @@ def test_self_positions_find_the_document_of_the_same_id(sources: Sources) -> No
     assert open_dataset(task(), sources).self_positions.tolist() == [1, -1]
 
 
+@pytest.mark.parametrize(
+    ("relevance", "label", "warned"), [(1, 0, True), (2, 1, True), (1, 1, False)]
+)
+def test_judgements_without_a_relevant_document_are_warned_about(
+    sources: Sources, relevance: int, label: int, warned: bool
+) -> None:
+    CONTENT["judgements"] = {"test": [Judgement("q1", "d1", label), Judgement("q1", "d2", 0)]}
+    warnings = open_dataset(task(relevance=relevance), sources).warnings
+    expected = f"toy/one: no judged document has a label of {relevance} or more"
+    assert any(one.startswith(expected) for one in warnings) == warned
+
+
 def test_counts_that_differ_from_the_pinned_ones(sources: Sources) -> None:
     counts = Counts(documents=4)
     expected = r"^toy/one: expected 4 documents, found 3\. Fetch somewhere again; or, if it"

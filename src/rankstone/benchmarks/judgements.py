@@ -213,6 +213,16 @@ def _without_repeats(
     return order[np.concatenate([[True], ~same])], int(same.sum())
 
 
+def nothing_relevant(task: TaskSpec, labels: Iterable[int]) -> list[str]:
+    """Return a warning if no judged document of the task counts as relevant."""
+    least = task.relevance
+    if task.judge == "answers" or any(label >= least for label in labels):
+        return []
+    return [
+        f"{task.name}: no judged document has a label of {least} or more, so that none is relevant"
+    ]
+
+
 def _repeated(where: str, n: int) -> str:
     return f"{where}: {n} judgements are repeated and count once"
 
@@ -246,7 +256,10 @@ def judged_queries(task: TaskSpec, raw: RawJudgements) -> JudgedQueries:
         qrels=first,
         sha256={"judgements": _digest(first)},
         source=raw.source,
-        warnings=(_repeated(where, n_repeated),) if n_repeated else (),
+        warnings=(
+            *([_repeated(where, n_repeated)] if n_repeated else []),
+            *nothing_relevant(task, (label for row in first.values() for label in row.values())),
+        ),
     )
 
 

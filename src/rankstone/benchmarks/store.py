@@ -23,9 +23,7 @@ from rankstone.benchmarks.corpus import StoredCorpus
 from rankstone.benchmarks.dataset import Dataset, Judgements, RawDataset, RawJudgements, Sources
 from rankstone.benchmarks.filters import ByRow, filters_by_row
 from rankstone.benchmarks.folds import Pairs, in_fold
-from rankstone.benchmarks.judgements import (
-    unpack_answers,
-)
+from rankstone.benchmarks.judgements import nothing_relevant, unpack_answers
 from rankstone.benchmarks.loaders.beir import mirrored
 from rankstone.benchmarks.pins import check_pins, split_digests
 from rankstone.benchmarks.storage.arrow_tables import (
@@ -164,6 +162,7 @@ def _assemble(task: TaskSpec, stored: Stored, split: Split) -> Dataset:
             *stored.meta["warnings"],
             *split.meta["warnings"],
             *_lost_warnings(task, split, lost),
+            *nothing_relevant(task, labels),
             *warnings,
             *_unjudged_warnings(task, n_unjudged),
         ),

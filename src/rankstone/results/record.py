@@ -342,6 +342,8 @@ class RunRecord(Section):
         value = f", {name} {self.measures[name].mean:.3f}" if name else ""
         return f"<{self.method.name} on {self.task.name}: {self.status}{value}>"
 
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         """Return the HTML view of the record for a notebook."""
         drawn = importlib.import_module("rankstone.leaderboards.shown").record_html(self)
