@@ -29,10 +29,11 @@ from transformers import (
     MambaModel,
     NomicBertConfig,
     NomicBertModel,
-    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
 )
+
+from rankstone.runners.transformer.random_weights import bytes_tokenizer as bytes_tokenizer
 
 WORDS = [
     "a",
@@ -101,30 +102,6 @@ def word_pieces(folder: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 512}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-
-
-def bytes_tokenizer(
-    folder: Path, special: dict[str, str], more: tuple[str, ...] = (), around: bool = True
-) -> int:
-    """A byte-level tokenizer as RoBERTa's, without merges; the size of its vocabulary."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    folder.mkdir(parents=True, exist_ok=True)
-    named = list(dict.fromkeys([*special.values(), *more]))
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: n for n, token in enumerate([*named, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if around:
-        cls, sep = special["cls_token"], special["sep_token"]
-        tokenizer.post_processor = processors.RobertaProcessing(
-            (sep, vocabulary[sep]), (cls, vocabulary[cls]), add_prefix_space=False
-        )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, additional_special_tokens=list(more), **special
-    )
-    fast.save_pretrained(folder)
-    return len(vocabulary)
 
 
 ROBERTA_SPECIAL = {

@@ -13,14 +13,12 @@ from rankstone.leaderboards.papers.claims import CheckSpec, ClaimSpec, evaluate_
 from rankstone.leaderboards.papers.stored_cells import Relevant
 from rankstone.profiling.latency import summarise
 from rankstone.results.per_query import write_latency, write_per_query
-from rankstone.results.record import RunRecord
+from rankstone.results.record import Phase, RunRecord
 from rankstone.results.store import Found, ResultStore, Staged
 from rankstone.results.trec_run import write_run
 from rankstone.strict import load_folder
 from tests.conftest import ROOT
 from tests.records import make_record
-from tests.speed.bench_lengths import LENGTHS, exponent, judged
-from tests.speed.run import reached
 
 CLAIMS = load_folder(ClaimSpec, ROOT / "leaderboards" / "claims")
 CHECKS = [
@@ -88,6 +86,9 @@ def world(check: CheckSpec, side: int) -> dict[str, dict[str, Any]]:
                     "than": {"run": fair if side > 0 else hub}}  # fmt: skip
         case "multiply-adds":
             return {"of": {"work": bound * (1 + side * 0.2)}}
+        case "growth":
+            base = 1.0 if check.than else 0.0
+            return {"of": {"power": base + bound + side * 0.2}, "than": {"power": 1.0}}
     raise AssertionError(f"no seeded records of '{check.kind}'")
 
 
@@ -98,14 +99,15 @@ def seeded(folder: Path, check: CheckSpec, task: str, side: int) -> tuple[Found,
     facts = world(check, side)
     for role, method in check.methods.items():
         for number, on in enumerate(check.tasks_of(role, task)):
-            place = folder / f"{role}{number}"
-            records[method, on] = stored(place, check, method, on, role, **facts[role])
+            place, size = folder / f"{role}{number}", 512 * 2**number
+            records[method, on] = stored(place, check, method, on, role, tokens=size, **facts[role])
     return records, lambda record: relevant
 
 
 def stored(
     folder: Path, check: CheckSpec, method: str, task: str, role: str,
     *, mean: float = 0.5, size: float = 1.0, run: list[list[int]] | None = None, work: float = 0.05,
+    power: float = 1.0, tokens: int = 512,
 ) -> tuple[RunRecord, Path]:  # fmt: skip
     folder.mkdir()
     noise = np.random.default_rng(7).normal(0, 0.01, len(QUERIES))
@@ -126,7 +128,8 @@ def stored(
     timed = summarise(ms / 2, ms / 2, warmup=0, threads=2, k=10)
     index = record.profile.index.model_copy(update={"memory_bytes": int(10**6 * size)})
     counted = record.profile.phases["search"].model_copy(update={"flops": 1e9 * size})
-    phases = {**record.profile.phases, "rerank": counted}
+    grown = Phase(wall_s=1, cpu_s=1e-6 * 4 * tokens**power, items=4, tokens=4 * tokens)
+    phases = {**record.profile.phases, "rerank": counted, "encode_documents": grown}
     profile = record.profile.model_copy(update={"latency": timed, "index": index, "phases": phases})
     n = record.task.n_documents
     assert n is not None
@@ -219,12 +222,3 @@ def test_claims_of_papers_state_the_reported_result() -> None:
     for claim in CLAIMS.values():
         assert claim.control or all(check.reported for check in claim.checks), claim.name
         assert not claim.control or not any(check.reported for check in claim.checks), claim.name
-
-
-def test_time_that_grows_faster_than_length_is_found() -> None:
-    """Mamba's claim is of time alone, which tests/speed/bench_lengths.py measures."""
-    linear = [length * 1e-4 for length in LENGTHS]
-    square = [length**2 * 1e-7 for length in LENGTHS]
-    assert exponent(LENGTHS, square) == pytest.approx(2)
-    for seconds, expected in ((linear, [True, True]), (square, [False, False])):
-        assert [*map(reached, judged({"mamba": seconds, "bert": square}))] == expected

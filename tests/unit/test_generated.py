@@ -44,6 +44,25 @@ def test_every_passage_that_answers_a_query_is_judged() -> None:
         assert answers == {pair for pair in judged if pair[0] == query.id}
 
 
+def test_longer_passages_hold_the_sentences_in_order() -> None:
+    sources = Sources(data=None, cache=Path("/nowhere"))
+    short = [document.text for document in made(passages=200).documents()]
+    raw = load(TASK, sources, passages=40, queries=20, sentences=5)
+    texts = [document.text for document in raw.documents()]
+    assert texts == [" ".join(short[n : n + 5]) for n in range(0, 200, 5)]
+    asked = {query.id: query.text.split() for query in raw.queries()}
+    pairs = [(one.query, one.document) for one in raw.judgements("test")]
+    assert len(pairs) == len(set(pairs)) >= 20
+    for query, document in pairs:
+        who, _, deed, _, whom, _, _, place = asked[query]
+        own = (one.split() for one in texts[int(document)].split(". "))
+        facts = [(words[2], words[3], words[6], words[9].rstrip(".")) for words in own]
+        assert (who, deed, whom, place) in facts
+    assert raw.fingerprint != made(passages=40, queries=20).fingerprint
+    with pytest.raises(DefinitionError, match="0 sentences"):
+        load(TASK, sources, passages=40, queries=20, sentences=0)
+
+
 def test_more_queries_than_passages_are_refused() -> None:
     with pytest.raises(DefinitionError, match="50 queries for 9 passages"):
         made(passages=9)

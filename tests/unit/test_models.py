@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rankstone.errors import ModelError
+from rankstone.errors import DefinitionError, ModelError
 from rankstone.runners.models import locate, model_files
 from rankstone.specs import Archive, ModelSpec
 
@@ -179,3 +179,19 @@ def test_a_broken_archive_leaves_nothing_and_states_the_command(tmp_path, archiv
 def test_carriers_do_not_change_the_digest_of_a_method(archive):
     plain = ModelSpec(id="m", sha256={"model.safetensors": "0" * 64})
     assert plain.model_copy(update={"archive": archive}).digest() == plain.digest()
+
+
+def test_random_weights_are_written_once_and_equal_for_equal_configurations(offline, monkeypatch,
+                                                                            tmp_path):  # fmt: skip
+    tiny = {"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1, "state_size": 4}
+    found = []
+    for name in ("one", "other"):
+        monkeypatch.setenv("RANKSTONE_CACHE", str(tmp_path / name))
+        found.append(locate(ModelSpec(id="random/tiny", random=tiny)))
+        assert locate(ModelSpec(id="random/tiny", random=tiny)) == found[-1]
+    assert (found[0].origin, found[0].revision) == ("random", None)
+    assert found[0].folder != found[1].folder
+    assert found[0].files == found[1].files
+    assert "model.safetensors" in found[0].files
+    with pytest.raises(DefinitionError, match=r"\[model.random\]: .*no-such"):
+        locate(ModelSpec(id="random/tiny", random={"model_type": "no-such"}))

@@ -1,7 +1,8 @@
 """Locate a model's files, and report their source.
 
-Sources, in this order: an explicit path, an installed package that contains the files, the hub's
-cache on this machine, the hub. Pinned digests are verified for every source.
+Sources, in this order: an explicit path, an installed package that contains the files, a
+configuration of random weights, the hub's cache on this machine, the hub. Pinned digests are
+verified for every source.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from typing import Literal
 
 from rankstone.errors import ModelError, installed
 from rankstone.files import build_once, cache_root, package_folder, sha256_of, sync
-from rankstone.specs import Archive, ModelSpec
+from rankstone.specs import Archive, ModelSpec, canonical_digest
 
-Origin = Literal["path", "package", "hub cache", "hub"]
+Origin = Literal["path", "package", "random", "hub cache", "hub"]
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".npz", ".onnx")
 SETTINGS = (".json", ".txt", ".model", ".toml", ".yaml", ".yml", ".metadata")
@@ -194,6 +195,19 @@ def _unpack(model: ModelSpec, archive: Archive, pieces: Sequence[Path], folder: 
             sync(path)
 
 
+def _random(model: ModelSpec) -> Path:
+    """Return the folder of random weights in the cache, written once."""
+    if not model.random:
+        raise _NotThereError("the definition states no configuration")
+    if not installed("transformers"):
+        raise _NotThereError("transformers is not installed (pip install 'rankstone[dense]')")
+    from rankstone.runners.transformer.random_weights import CONFIG, write_random
+
+    target = cache_root() / "models" / f"random-{canonical_digest(model.random)}"
+    whole = lambda folder: (folder / CONFIG).is_file()  # noqa: E731
+    return build_once(target, whole, lambda fresh: write_random(fresh, model.random))
+
+
 def _snapshot(model: ModelSpec, *, local_files_only: bool) -> Path:
     """Return the snapshot's folder: configuration and safetensors, or older weight formats."""
     if not installed("huggingface_hub"):
@@ -228,6 +242,7 @@ def _revision(model: ModelSpec, folder: Path, origin: Origin) -> str | None:
 Source = tuple[Origin, Callable[[ModelSpec], Path]]
 HERE: tuple[Source, ...] = (
     ("package", _in_package),
+    ("random", _random),
     ("hub cache", partial(_snapshot, local_files_only=True)),
 )
 """Sources that need no network."""

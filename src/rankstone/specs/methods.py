@@ -57,9 +57,12 @@ class ModelSpec(Spec):
     """File name inside the model's folder -> expected sha256."""
     obtain: str = ""
     """How to obtain a model that neither a package nor the hub has; shown in the error."""
+    random: Values = Field(default_factory=dict)
+    """Configuration of a network of transformers (`model_type` and its sizes) that gets random
+    weights and reads bytes: for time and memory, which do not depend on the weights' values."""
 
     DOCUMENTATION: ClassVar[frozenset[str]] = frozenset({"obtain", "archive"})
-    LATER: ClassVar[frozenset[str]] = frozenset({"folder", "files"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"folder", "files", "random"})
 
     def _digested(self) -> dict[str, Any]:
         """Leave out the location of the files: their content is in the cell's key and in the

@@ -1,8 +1,8 @@
 """Passages generated from a seed: short English sentences with complete judgements.
 
-A passage states who did what to whom, and where; a query asks for it without the adjectives. A
-passage is relevant to every query whose words it contains in the same roles. Nothing is downloaded,
-and equal arguments give equal data.
+A sentence states who did what to whom, and where; a query asks for it without the adjectives. A
+passage is one sentence or more, and relevant to every query whose words a sentence of it contains
+in the same roles. Nothing is downloaded, and equal arguments give equal data.
 """
 
 from __future__ import annotations
@@ -71,29 +71,42 @@ class Story(NamedTuple):
 
 
 def load(
-    task: TaskSpec, sources: Sources, *, passages: int, queries: int, seed: int = 0
+    task: TaskSpec,
+    sources: Sources,
+    *,
+    passages: int,
+    queries: int,
+    seed: int = 0,
+    sentences: int = 1,
 ) -> RawDataset:
-    """Return `passages` different passages, and queries for some of them.
+    """Return `passages` different passages of `sentences` each, and queries for some of them.
 
     Raises:
-        DefinitionError: there are fewer passages than queries, or none.
+        DefinitionError: there are fewer passages than queries, or none, or they are empty.
     """
     if not 0 < queries <= passages:
         raise DefinitionError(
             f"task '{task.name}': key 'source.queries': {queries} queries for {passages} passages."
         )
-    stories = functools.cache(lambda: stories_of(passages, seed))
+    if sentences < 1:
+        raise DefinitionError(f"task '{task.name}': key 'source.sentences': {sentences} sentences.")
+    stories = functools.cache(lambda: stories_of(passages * sentences, seed))
     asked = functools.cache(lambda: asked_of(stories(), queries))
+
+    def text(n: int) -> str:
+        return " ".join(one.text for one in stories()[n * sentences : (n + 1) * sentences])
+
+    longer = [sentences] if sentences > 1 else []
     return RawDataset(
-        documents=lambda: (Document(str(n), "", one.text) for n, one in enumerate(stories())),
+        documents=lambda: (Document(str(n), "", text(n)) for n in range(passages)),
         queries=lambda: (Query(f"q{n}", text) for n, text in enumerate(asked())),
         judgements=lambda split: [
             Judgement(f"q{number}", str(n), 1)
             for number, rows in enumerate(asked().values())
-            for n in rows
+            for n in dict.fromkeys(row // sentences for row in rows)
         ],
         splits=lambda: [SPLIT],
-        fingerprint=canonical_digest(["generated", passages, queries, seed]),
+        fingerprint=canonical_digest(["generated", passages, queries, seed, *longer]),
         source=f"generated from seed {seed}",
     )
 

@@ -41,10 +41,10 @@ INTRODUCTION = (
     " inconclusive if only a part does or if the interval is not known. A claim holds if all its"
     " checks hold on all tasks, and does not hold if one check does not hold. The criterion is that"
     ' of this test; the paper\'s own result is in the column "paper reports". The intervals of'
-    " differences are computed by sign flips, those of shares by Fieller's method, and those of"
-    " other statistics by bootstrap over queries. Bytes, multiply-adds and means over the paper's"
-    " own queries are exact. The times of runs include training; they do not include encodings that"
-    " were cached."
+    " differences are computed by sign flips, those of shares by Fieller's method, those of"
+    " exponents by Student's t, and those of other statistics by bootstrap over queries. Bytes,"
+    " multiply-adds and means over the paper's own queries are exact. The times of runs include"
+    " training; they do not include encodings that were cached."
 )
 UNTESTED = "Not tested"
 ABOUT_UNTESTED = (
@@ -162,8 +162,15 @@ def _row(finding: Finding) -> tuple[str, ...]:
     check = finding.check
     verdict = f"{finding.verdict}: {finding.reason}" if finding.reason else finding.verdict
     reported, found = check.reported or UNKNOWN, outcome(finding)
-    on = f"{finding.task}, {check.folds} folds" if check.folds else finding.task
-    return describe(check), on, reported, bound(check), found, between, verdict
+    return describe(check), _tasks(finding), reported, bound(check), found, between, verdict
+
+
+def _tasks(finding: Finding) -> str:
+    """Return the task with its folds, or all tasks of a growth."""
+    check, task = finding.check, finding.task
+    if check.folds:
+        return f"{task}, {check.folds} folds"
+    return ", ".join(check.tasks_of("of", task))
 
 
 def _values(result: Result, finding: Finding | None) -> dict[str, object]:
@@ -204,6 +211,8 @@ def describe(check: CheckSpec) -> str:
     text = CHECKS[check.kind].reads.format(**known, figure=figure, pairs=pairs)
     if check.unseen:
         text += ", queries with unseen relevant documents"
+    if check.kind == "growth" and check.than:
+        text += f" − of {check.than}"
     if check.kind == "overlap":
         text += f", its {check.at or check.k} best" + (
             f" − in {known['than']}" if check.than else ""

@@ -17,9 +17,10 @@ import numpy as np
 from rankstone.arrays import Floats, Ints
 from rankstone.errors import ResultsError
 from rankstone.evaluation import sign_flips
+from rankstone.evaluation.growth import exponent
 from rankstone.evaluation.hubness import k_occurrence, skewness
 from rankstone.evaluation.intervals import LEVEL, RESAMPLES, SEED, of_means, of_ratio
-from rankstone.leaderboards.costs import BY_PLACE, CACHED, Cost, obstacle
+from rankstone.leaderboards.costs import BY_PLACE, CACHED, Cost, conditions, obstacle
 from rankstone.leaderboards.papers.stored_cells import Cell
 
 COUNTED = ".flops"
@@ -34,7 +35,7 @@ class Value(NamedTuple):
     low: float | None = None
     high: float | None = None
     n: int | None = None
-    """Queries it was taken over."""
+    """Queries, or sizes, that it was taken over."""
     parts: tuple[float, ...] = ()
     """Terms that it was computed from: the values of `of` and `than`."""
 
@@ -269,6 +270,25 @@ def _resampled(function: Callable[[Ints], float], n: int, parts: tuple[float, fl
     return Value(found, float(low), float(high), n, parts)
 
 
+def growth(check: Any, cells: Mapping[str, Cell]) -> Value:
+    """The exponent of a figure per text over the tokens of a text, less that of `than`.
+
+    The figure is one of a phase, measured on the check's task and those `along`, on one machine.
+    """
+    records = [one.record for cell in cells.values() for one in cell.cells]
+    if len(set(map(conditions, records))) > 1:
+        raise ResultsError(f"their {check.figure} is not compared: the machines or threads differ.")
+    found = [cells[role].cells for role in ("of", "than") if role in cells]
+    points = [[cell.point(check.figure) for cell in own] for own in found]
+    if any([tokens for tokens, _ in own] != [tokens for tokens, _ in points[0]] for own in points):
+        raise ResultsError("the two methods read other numbers of tokens of the same texts.")
+    sizes, values = np.array(points).transpose(2, 0, 1)
+    parts = tuple(exponent(sizes[0], own).value for own in values)
+    if len(parts) == 1:
+        return Value(*exponent(sizes[0], values[0]), n=len(points[0]))
+    return Value(*exponent(sizes[0], values[0] / values[1]), n=len(points[0]), parts=parts)
+
+
 def multiply_adds(check: Any, cells: Mapping[str, Cell]) -> Value:
     """Multiply-adds of a query of `of`, as a share of comparing it with all whole vectors."""
     record = cells["of"].record
@@ -297,6 +317,7 @@ CHECKS: dict[str, Check] = {
         ("than", "truth", "level"),
         "candidates for {level} of {pairs}: {of} ÷ {than}",
     ),
+    "growth": Check(growth, ("figure", "along"), "exponent of {figure} by tokens of a text: {of}"),
     "multiply-adds": Check(multiply_adds, (), "multiply-adds of {of} ÷ of comparing whole vectors"),
     "hubness": Check(hubness, ("than", "k"), "skewness of N_{k}: {of} − {than}"),
 }

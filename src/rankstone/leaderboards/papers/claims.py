@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from rankstone.errors import RankstoneError, ResultsError, did_you_mean
 from rankstone.leaderboards.papers.checks import CHECKS, Value
-from rankstone.leaderboards.papers.stored_cells import Cell, Folds, Relevant, unopened
+from rankstone.leaderboards.papers.stored_cells import Cell, Folds, Lengths, Relevant, unopened
 from rankstone.results.record import RunRecord
 from rankstone.results.side_files import SCORED, again
 from rankstone.results.store import Found
@@ -37,7 +37,7 @@ class CheckSpec(Spec):
     """One relation: a table `[[checks]]` of a claim."""
 
     DOCUMENTATION = frozenset({"reported"})
-    LATER = frozenset({"than_on", "than_measure", "unseen", "above", "below", "folds"})
+    LATER = frozenset({"than_on", "than_measure", "unseen", "above", "below", "folds", "along"})
 
     kind: str
     """A key of `rankstone.leaderboards.papers.checks.CHECKS`."""
@@ -71,12 +71,24 @@ class CheckSpec(Spec):
     task on which both were run before."""
     folds: int | None = Field(default=None, ge=2)
     """Number of folds of the task that were run; their queries are pooled."""
+    along: tuple[str, ...] | None = None
+    """Tasks whose texts have other lengths than those of the check's task, for a `growth`."""
 
     def tasks_of(self, role: str, task: str) -> list[str]:
         """Return the tasks of the runs of `role`, for the check on `task`."""
         before = "than" if self.kind != "widening" else "_before"
         on, k = self.than_on or task if role.endswith(before) else task, self.folds
-        return [on] if k is None else [f"{on}@fold{number}of{k}" for number in range(1, k + 1)]
+        return (
+            [*(self.along or ()), on]
+            if k is None
+            else [f"{on}@fold{number}of{k}" for number in range(1, k + 1)]
+        )
+
+    def joined(self, cells: Sequence[Cell]) -> Cell:
+        """Return the cells of one role's tasks as one."""
+        if self.along is not None:
+            return Lengths(cells)
+        return cells[0] if self.folds is None else Folds(cells)
 
     @property
     def methods(self) -> dict[str, str]:
@@ -104,6 +116,8 @@ class CheckSpec(Spec):
         later = self.than_measure or self.unseen or self.folds
         if later and self.kind not in ("difference", "share"):
             raise ValueError("'than_measure', 'unseen' and 'folds' are for difference and share")
+        if self.along is not None and (self.kind != "growth" or not self.along):
+            raise ValueError("'along' names the other tasks of a growth")
         if len(self._bounds) != 1:
             raise ValueError(f"one of {', '.join(BOUNDS)} is the bound of a check")
         return self
@@ -248,7 +262,7 @@ def _finding(check: CheckSpec, task: str, records: Found, relevant: Relevant) ->
         for role, method in check.methods.items():
             tasks = check.tasks_of(role, task)
             found = [_cell(method, on, records, relevant) for on in tasks]
-            cells[role] = found[0] if check.folds is None else Folds(found)
+            cells[role] = check.joined(found)
         return Finding(check, task, CHECKS[check.kind].function(check, cells), "")
     except RankstoneError as error:
         return Finding(check, task, None, str(error))

@@ -88,6 +88,21 @@ class Cell:
             raise ResultsError(f"{self.name}: the record has no number '{name}'.")
         return float(value)
 
+    @property
+    def cells(self) -> Sequence[Cell]:
+        """Cells of several tasks, or this one."""
+        return [self]
+
+    def point(self, figure: str) -> tuple[float, float]:
+        """Return (tokens, `figure`) per text, of one phase: `profile.phases.<phase>.cpu_s`."""
+        phase = figure.rpartition(".")[0]
+        if self.figure(f"{phase}.from_cache"):
+            raise ResultsError(
+                f"{self.name}: {phase} was read from a cache. Run it again with another: --cache"
+            )
+        items = self.figure(f"{phase}.items")
+        return self.figure(f"{phase}.tokens") / items, self.figure(figure) / items
+
     def _file(self, kind: Kind) -> Path:
         return needed_file(self.record, self._path, kind)
 
@@ -112,3 +127,16 @@ class Folds(Cell):
         found = [cell.unseen for cell in self._cells]
         known = [queries for queries in found if queries is not None]
         return set[str]().union(*known) if len(known) == len(found) else None
+
+
+class Lengths(Cell):
+    """The cells of tasks whose texts differ in length."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        first = cells[0]
+        super().__init__(first.record, first._path, first._relevant)
+        self._cells = cells
+
+    @property
+    def cells(self) -> Sequence[Cell]:
+        return self._cells
