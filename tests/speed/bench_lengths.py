@@ -2,7 +2,7 @@
 
 The claim is tested on records; here the lengths take turns, and of each the least CPU time of all
 rounds counts, of one thread. Mamba's exponent is above 1 because the tensors of transformers'
-implementation exceed 32 MiB from 2,048 tokens on: glibc maps such memory anew in each call, and
+implementation exceed 32 MiB from 2,048 tokens on: glibc maps such memory again in each call, and
 44% of the CPU time are its page faults (with MALLOC_MMAP_MAX_=0, MALLOC_TRIM_THRESHOLD_=8000000000
 and MALLOC_TOP_PAD_=500000000 in the environment there are none, and the exponent is 0.96).
 """
