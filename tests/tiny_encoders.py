@@ -33,7 +33,7 @@ from transformers import (
     RobertaModel,
 )
 
-from rankstone.runners.transformer.random_weights import bytes_tokenizer as bytes_tokenizer
+from rankstone.runners.encoders.random_weights import bytes_tokenizer as bytes_tokenizer
 
 WORDS = [
     "a",

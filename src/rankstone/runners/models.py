@@ -201,7 +201,7 @@ def _random(model: ModelSpec) -> Path:
         raise _NotThereError("the definition states no configuration")
     if not installed("transformers"):
         raise _NotThereError("transformers is not installed (pip install 'rankstone[dense]')")
-    from rankstone.runners.transformer.random_weights import CONFIG, write_random
+    from rankstone.runners.encoders.random_weights import CONFIG, write_random
 
     target = cache_root() / "models" / f"random-{canonical_digest(model.random)}"
     whole = lambda folder: (folder / CONFIG).is_file()  # noqa: E731
