@@ -21,19 +21,19 @@ def write_random(folder: Path, configuration: Mapping[str, Any]) -> None:
         DefinitionError: transformers does not know the configuration.
     """
     import torch
+    from safetensors.torch import save_model
     from transformers import AutoConfig, AutoModel
-
-    from rankstone.runners.transformer.network import quiet
 
     size = bytes_tokenizer(folder, SPECIAL)
     try:
         config = AutoConfig.for_model(**{"vocab_size": size, **configuration})
-        with quiet(), torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             network: Any = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
-            network.save_pretrained(folder)
     except (TypeError, ValueError) as error:
         raise DefinitionError(f"[model.random]: {error}") from error
+    config.save_pretrained(folder)
+    save_model(network, str(folder / "model.safetensors"), metadata={"format": "pt"})
 
 
 def bytes_tokenizer(
