@@ -15,8 +15,10 @@ from rankstone.leaderboards.costs import (
     pareto,
     pareto_optimal,
 )
+from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.frame import FIGURE_COLUMNS, leaderboard
 from rankstone.leaderboards.marks import letters, marked
+from rankstone.leaderboards.pages.leaderboard import page
 from rankstone.results.record import RunRecord
 from rankstone.runners.objects.function import SearchFunction
 from tests.records import METHODS, make_paid_record, make_record
@@ -58,6 +60,7 @@ def test_what_happens_inside_a_search_function_is_unknown() -> None:
     assert unknown == {"documents per second", "median encoding of a query"}
     assert all(BY_NAME[name].of(function) is None for name in unknown)
     assert all(BY_NAME[name].of(record) is not None for name in unknown)
+    assert "independent latencies" not in render(page([record, function]), "markdown")
 
 
 @pytest.mark.parametrize(

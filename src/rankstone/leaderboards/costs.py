@@ -109,7 +109,7 @@ class Cost:
     def without(self, labels: Sequence[str], of_all: int) -> Iterator[str]:
         """Yield a note if `labels`, out of `of_all` methods, have too few latencies."""
         least = LEAST.get(self.place.rpartition(".")[2])
-        if least and labels:
+        if least and labels and self.of_functions:
             of = "" if len(labels) == of_all else f" of {', '.join(labels)}"
             yield (
                 f"no {self.name}{of}: below {least} independent latencies its 95% interval has no"
