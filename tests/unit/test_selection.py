@@ -206,3 +206,15 @@ def test_a_method_stands_for_all_its_records(folder: Path) -> None:
         session.all_records("bge")
     [one] = session.all_records("bm25@stdlib/functions")
     assert cell_of(one[0]) == ("lexical/bm25", "stdlib/functions", MACHINE)  # type: ignore[index]
+
+
+def test_an_unknown_record_is_answered_with_a_few_names(folder: Path) -> None:
+    session = rankstone.Session(results=folder / "results")
+    with pytest.raises(ResultsError) as caught:
+        session.records("dense/bgee@beir/scifact")
+    message = str(caught.value)
+    names = {f"{record.method.name}@{record.task.name}" for record, _ in session.records()}
+    listed = message.partition("Did you mean")[0]
+    assert sum(name in listed for name in names) == 5
+    assert f"and {len(names) - 5} more" in listed
+    assert "Did you mean: dense/bge@beir/scifact" in message

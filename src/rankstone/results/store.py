@@ -25,6 +25,8 @@ from rankstone.results.serialise import from_json, to_json, with_label
 from rankstone.results.side_files import SUFFIXES, files_intact
 from rankstone.strict import named_among
 
+LISTED = 5
+"""Maximum number of names in an error."""
 REFERENCE = "reference"
 """The committed sub-folder of `results/`, a separate store."""
 ABANDONED_S = 3600.0
@@ -231,11 +233,10 @@ class ResultStore:
             records.setdefault(f"{record.method.name}@{record.task.name}", []).append(record)
         found = named_among(name, records) or [key for key in records if name in key]
         if len(found) != 1:
-            fault = (
-                f"matches {', '.join(found)}" if found else f"is not among: {', '.join(records)}"
-            )
+            fault = f"matches {_some(found)}" if found else f"is not among: {_some(list(records))}"
+            hint = "" if found else did_you_mean(name, records)
             raise ResultsError(
-                f"record '{name}' {fault}. Name one file or one METHOD@TASK. ({self.folder})"
+                f"record '{name}' {fault}.{hint} Name one file or one METHOD@TASK. ({self.folder})"
             )
         same = records[found[0]]
         good = [record for record in same if record.status == "ok"] or same
@@ -332,6 +333,12 @@ class ResultStore:
                 f"{self.folder}: results cannot be written: {error.strerror or error}."
                 " Free space or make it writable, or name another folder: --results DIR"
             ) from error
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names as text, with the number of others."""
+    more = f", and {len(names) - LISTED} more (rankstone records ls)"
+    return ", ".join(names[:LISTED]) + (more if len(names) > LISTED else "")
 
 
 def recorded_name(name: str, known: Sequence[str], kind: str, folder: Path) -> str:
