@@ -122,7 +122,7 @@ engines: $(VENV)/.core  ## Search engines at equal recall and under load: about 
 # Claims about training, in the order in which they are tested; each trains what it lacks.
 TRAINED := matryoshka-loss funnel-trained exits-trained dexml-loss matformer-queries tas-batches \
            qbnorm-unseen idf-flops retromae-pretraining cet-negatives tas-balanced \
-           ar2-negatives repconc-unseen dsi-synthetic-queries \
+           ar2-negatives repconc-unseen dsi-synthetic-queries gnn-coder-margin \
            scoring-paradigms gear-local
 
 train: $(VENV)/.core  ## Train what claims about training need, and check them

@@ -28,6 +28,7 @@ ADAPTERS = {
     "api": "encoders.api:ApiEncoder",
     "api_listwise": "scorers.api_listwise:ApiListwise",
     "api_rerank": "scorers.api_rerank:ApiScorer",
+    "ast_graph": "encoders.ast_graph.code_encoder:AstGraphEncoder",
     "asymmetric": "compose.asymmetric:Asymmetric",
     "bank_normalisation": "search.hubness:BankNormalisation",
     "bebr": "search.binary.bebr:Bebr",

@@ -17,6 +17,7 @@ from rankstone.training.samplers import batches
 from rankstone.training.starts import Start
 
 KINDS = {
+    "ast_graph": "SentenceTransformer",
     "cross_encoder": "CrossEncoder", "dense": "SentenceTransformer",
     "fusion": "SentenceTransformer", "generative": "SentenceTransformer",
     "jpq": "SentenceTransformer", "poly_encoder": "SentenceTransformer",

@@ -40,7 +40,21 @@ def dense(runner: Any, recipe: Recipe, _: Any) -> Start:
     whole = dataclasses.replace(runner, exit_layer=recipe.layers)
     _refuse_more_than_one(runner, "layer_norm")
     model = _begun(whole._network("document", whole.model).load().model, recipe)
-    return Start(_limited(model, runner), _prompts(runner, recipe), runner._similarity)
+    return Start(_limited(model, runner), _prompts(runner, recipe), _similarity(runner))
+
+
+def graphed(runner: Any, recipe: Recipe, documents: Any) -> Start:
+    """Return the dual encoder with a new graph network for documents."""
+    from sentence_transformers import SentenceTransformer
+
+    from rankstone.runners.transformer.loading import first
+    from rankstone.training.graphs import GraphedText
+
+    start = dense(runner, recipe, documents)
+    dim = start.model.get_embedding_dimension()
+    network = runner.new_network(first(start.model).auto_model, dim)
+    model = SentenceTransformer(modules=[GraphedText(start.model, network)], device="cpu")
+    return start._replace(model=model, routes=_by_column(recipe, "query", "document"))
 
 
 def quantised(runner: Any, recipe: Recipe, documents: Any) -> Start:
@@ -152,9 +166,9 @@ def generative(runner: Any, recipe: Recipe, documents: Any) -> Start:
 
 
 STARTS: dict[str, Callable[[Any, Recipe, Any], Start]] = {
-    "cross_encoder": cross_encoder, "dense": dense, "fusion": fusion, "generative": generative,
-    "jpq": quantised, "poly_encoder": states, "repconc": quantised, "sparse": sparse,
-    "uni_encoder": states,
+    "ast_graph": graphed, "cross_encoder": cross_encoder, "dense": dense, "fusion": fusion,
+    "generative": generative, "jpq": quantised, "poly_encoder": states, "repconc": quantised,
+    "sparse": sparse, "uni_encoder": states,
 }  # fmt: skip
 """Adapter -> the function that opens its start, given the runner, the recipe and its documents."""
 
@@ -206,6 +220,9 @@ def write(start: Start, folder: Path) -> None:
     from sentence_transformers import SparseEncoder
 
     model = start.model
+    if hasattr(model[0], "write"):
+        model[0].write(folder)
+        return
     if start.routes:
         routes = model[0].sub_modules
         weights = routes["query"][0].weight.detach().cpu().numpy()
@@ -233,8 +250,13 @@ def _begun(model: Any, recipe: Recipe) -> Any:
 
 def _refuse_more_than_one(runner: Any, *more: str) -> None:
     for name in ("query_model", "lora", "query_lora", *more):
-        if getattr(runner, name):
+        if getattr(runner, name, None):
             raise DefinitionError(f"[training]: a method with '{name}' is not trained. Remove it.")
+
+
+def _similarity(runner: Any) -> str:
+    """Return the stated similarity, or that of the checkpoint where the adapter reads it."""
+    return str(getattr(runner, "_similarity", None) or runner.similarity)
 
 
 def _limited(model: Any, runner: Any) -> Any:

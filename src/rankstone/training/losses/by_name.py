@@ -30,6 +30,10 @@ def _library(room: str, **losses: tuple[str, Form | None]) -> dict[str, Loss]:
 
 
 LIBRARY_LOSSES: Mapping[str, Mapping[str, Loss]] = {
+    "ast_graph": _library(
+        "sentence_transformer",
+        multiple_negatives_ranking=("MultipleNegativesRanking", "pairs"),
+    ),
     "dense": _library(
         "sentence_transformer",
         adaptive_layer=("AdaptiveLayer", None),
@@ -63,6 +67,7 @@ SIMILARITY, JUDGED = ("similarity",), ("relevant", "similarity")
 CODED = (*JUDGED, "documents", "runner", "seed")
 JPQ = Loss(f"{HOME}.quantised:RankedCodes", "asked", CODED)
 OWN_LOSSES: Mapping[str, Mapping[str, Loss]] = {
+    "ast_graph": {},
     "dense": {
         "adversarial": Loss(f"{HOME}.adversarial:AdversarialRetriever", "scores", SIMILARITY),
         "decoupled_softmax": Loss(f"{HOME}.multi_label:DecoupledSoftmax", "numbered", JUDGED),
@@ -147,7 +152,11 @@ def build_loss(adapter: str, name: str, options: Mapping[str, Any], known: Known
     if found.form is None:
         arguments[INNER] = build_loss(adapter, *_inner(name, options), known)
     arguments |= {key: getattr(known, key) for key in found.takes}
-    if known.similarity == "dot" and adapter == "dense" and name.endswith("negatives_ranking"):
+    if (
+        known.similarity == "dot"
+        and adapter in ("ast_graph", "dense")
+        and name.endswith("negatives_ranking")
+    ):
         from sentence_transformers.util import dot_score
 
         arguments = {"scale": 1.0, "similarity_fct": dot_score, **arguments}
