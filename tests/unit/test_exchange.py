@@ -195,7 +195,10 @@ def test_both_old_and_new_files_of_mteb_are_read(tmp_path):
         ("{", "cannot be read as JSON"),
         ("[]", "expected an object"),
         ('{"task_name": "SciFakt"}', "Did you mean: SciFact"),
-        ('{"task_name": "SciFact", "scores": {"dev": []}}', "no scores of the split 'test'"),
+        (
+            '{"task_name": "SciFact", "scores": {"dev": []}}',
+            "no scores of the split 'test'. It has: dev.",
+        ),
         ('{"task_name": "SciFact", "scores": {"test": [{}]}}', "has no nDCG@10"),
     ],
 )

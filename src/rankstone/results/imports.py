@@ -124,7 +124,9 @@ def _scores(body: Mapping[str, Any], task: TaskSpec, path: Path) -> Mapping[str,
     if isinstance(found, list):
         found = found[0] if found else None
     if not isinstance(found, dict):
-        raise ResultsError(f"{path}: it has no scores of the split '{split}'.")
+        has = ", ".join(map(str, splits)) if "scores" in body and isinstance(splits, dict) else ""
+        other = f" It has: {has:.200}." if has and split not in splits else ""
+        raise ResultsError(f"{path}: it has no scores of the split '{split}'.{other}")
     return found
 
 
