@@ -88,9 +88,10 @@ def facts_of(facts: Path) -> Iterator[dict[str, str]]:
 
 
 def owners(specs: list[MethodSpec]) -> dict[str, str]:
-    """Checkpoint -> the method that is it: of several, the one of the shortest name."""
+    """Checkpoint -> the method that is it, untrained: of several, the one of the shortest name."""
     found: dict[str, str] = {}
-    for spec in sorted(specs, key=lambda spec: len(spec.name)):
+    untrained = [spec for spec in specs if spec.training is None]
+    for spec in sorted(untrained, key=lambda spec: len(spec.name)):
         for model in (spec.model, spec.query_model):
             if model is not None:
                 found.setdefault(model.id, spec.name)
