@@ -63,6 +63,8 @@ WITHOUT = {
     "dense/all-minilm-l6-v2-bf16": "published at fp32 only",
     "dense/all-minilm-l6-v2-int8": "published at fp32 only",
     "dense/mcontriever": "none found",
+    "dense/random-bert": "random weights, for timing only",
+    "dense/random-mamba": "random weights, for timing only",
     "dense/wordllama-256": "none found",
     "dense/nomic-embed-text-v1.5-256": "published at 768 dimensions only",
     "dense/nomic-embed-text-v1.5-128": "published at 768 dimensions only",
