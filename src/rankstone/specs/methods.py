@@ -57,7 +57,7 @@ class ModelSpec(Spec):
     """File name inside the model's folder -> expected sha256."""
     obtain: str = ""
     """How to obtain a model that neither a package nor the hub has; shown in the error."""
-    random: Values = Field(default_factory=dict)
+    random: Values = Field(default={})
     """Configuration of a network of transformers (`model_type` and its sizes) that gets random
     weights and reads bytes: for time and memory, which do not depend on the weights' values."""
 
