@@ -125,6 +125,16 @@ def test_many_rows_with_ties_are_sorted_as_python_sorts_pairs(few_keys, monkeypa
         assert found.docs[row].tolist() == expected + [-1] * (20 - len(pairs))
 
 
+def test_keys_of_ties_may_exceed_32_bits():
+    n = 70_000  # 35,000 runs of 2 times 70,000 places
+    docs = np.random.default_rng(0).permutation(n)[None]
+    scores = -(np.arange(n) // 2).astype(np.float32)[None]
+    found = rank(Hits(docs, scores), ids=lambda at: [f"{i:05}" for i in at.tolist()], depth=n)
+    np.testing.assert_array_equal(
+        found.docs.reshape(-1, 2), np.sort(docs.reshape(-1, 2), axis=1)[:, ::-1]
+    )
+
+
 def test_ties_fall_by_utf8_bytes_beyond_ascii():
     # UTF-16 would put U+1F600 (a surrogate pair, D83D) before U+FF21.
     names = ("z", "é", "\uff21", "\U0001f600", "Z", "a\0", "a")

@@ -194,8 +194,7 @@ def _runs_by_place(docs: Ints, level: Flags, found: Ints, place: NDArray[np.int3
     least = np.zeros(docs.shape, dtype=_narrowest(docs.shape[1] * len(found)))
     np.cumsum(~level, axis=1, out=least[:, 1:])
     least *= len(found)
-    key = np.where(member, place[docs], 0)
-    key += least
+    key = np.where(member, place[docs], 0) + least
     key.sort(axis=1)
     key -= least
     return np.where(member, found[key], docs)
