@@ -190,6 +190,14 @@ def test_texts_that_have_no_tree() -> None:
     assert parsed("    def f(self):\n        return '\\d'\n") is not None
 
 
+def test_every_constant_is_a_text_that_tokenizers_accept() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    words = trees_of(["low = '\\ud800'", f"most = 0x{'f' * 4000}", "x = b'\\xff', 1.5, None"]).words
+    empty = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={}, merges=[]))
+    assert len(empty.encode_batch(words)) == len(words)
+    assert "f" * 4000 in words
+
+
 def test_unknown_classes_of_nodes_share_a_row() -> None:
     made = GraphNetwork(5, 4, layers=1, width=6, share=1.0, kinds=["Module"])
     assert made.graph(["a"], Letters()).kinds.tolist() == [1, 0, 0]
@@ -209,9 +217,9 @@ def root(tmp_path_factory: pytest.TempPathFactory, module_cache: None) -> Path:
     return found
 
 
-def spec(root: Path, name: str, adapter: str = "ast_graph", **more: Any) -> Any:
+def spec(root: Path, name: str, **more: Any) -> Any:
     model = {"id": "start", "path": str(root / "dense")}
-    return method(root, name, {"adapter": adapter, "parameters": DENSE, "model": model, **more})
+    return method(root, name, {"adapter": "ast_graph", "parameters": DENSE, "model": model, **more})
 
 
 def test_a_recipe_trains_the_graph_network_with_the_transformer(root: Path) -> None:
@@ -229,6 +237,14 @@ def test_a_recipe_trains_the_graph_network_with_the_transformer(root: Path) -> N
     np.testing.assert_array_equal(runner.encode(CODE, "query"), plain.encode(CODE, "query"))
     assert runner.encode([], "document").shape == (0, found.shape[1])
     np.testing.assert_allclose(runner.encode(CODE, "document"), library(trained, CODE), atol=1e-5)
+
+
+def test_a_prompt_is_no_part_of_the_tree(root: Path) -> None:
+    prompted = {"parameters": {**DENSE, "prompts": {"query": "", "document": "passage: "}}}
+    trained = recipe_run(root, spec(root, "prompted", training=BASE, **prompted)).trained()
+    plain: Any = build_runner(trained.model_copy(update={"adapter": "dense"}))
+    difference = build_runner(trained).encode(CODE, "document") - plain.encode(CODE, "document")
+    assert (np.abs(difference).max(axis=1) > 1e-5).all()
 
 
 def library(trained: Any, texts: list[str]) -> Any:

@@ -31,8 +31,7 @@ class GraphedText(InputModule):
         features = dict(self.text.preprocess(inputs, prompt=prompt))
         if task != "document":
             return features
-        prompted = [(prompt or "") + text for text in inputs]
-        graph = self.network.graph(prompted, self.tokenizer)
+        graph = self.network.graph(list(inputs), self.tokenizer)
         return {**features, **{PREFIX + name: part for name, part in graph._asdict().items()}}
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Pooled(Head):
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AstGraphEncoder(TransformerSettings):
     """v(document) = t + W g: the transformer's vector t, and the readout g of a graph network over
-    the tree of Python's `ast` of the whole text, which `max_length` does not truncate.
+    the tree of Python's `ast` of the whole text: without the prompt, and not truncated.
 
     After Ye et al., GNN-Coder, 2025, arXiv:2502.15202. Queries, and documents that are not Python,
     are t alone; documents that are not are counted in a warning. Weights of the graph network
@@ -79,7 +79,7 @@ class AstGraphEncoder(TransformerSettings):
         _count_unparsed(texts)
         for start in range(0, len(texts), BLOCK):
             rows = slice(start, start + BLOCK)
-            vectors[rows] += self._graph_vectors(self._prepared(texts[rows], role))
+            vectors[rows] += self._graph_vectors(texts[rows])
         if self.similarity == "cosine":
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors

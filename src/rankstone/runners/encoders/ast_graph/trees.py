@@ -6,7 +6,7 @@ import ast
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,10 +67,19 @@ def _nodes(root: ast.AST) -> Iterator[tuple[ast.AST, int]]:
 
 def _words(node: ast.AST) -> str:
     if isinstance(node, ast.Constant):
-        return str(node.value)
+        return _written(node.value)
     fields = (value for _, value in ast.iter_fields(node))
     listed = (value if isinstance(value, list) else [value] for value in fields)
     return " ".join(value for values in listed for value in values if isinstance(value, str))
+
+
+def _written(value: Any) -> str:
+    """Return a constant as text that tokenizers accept: without lone surrogates."""
+    try:
+        text = str(value)
+    except ValueError:  # an integer of more digits than Python converts
+        text = f"{value:x}"
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def known_kinds() -> list[str]:
