@@ -85,7 +85,7 @@ def score_file(
 
 def method_of(path: Path, name: str | None) -> MethodInfo:
     """Return the run file as a method, by default `runs/<file name without suffixes>`."""
-    digest, named = sha256_of(path), name or f"{SCORED}{_ENDINGS.sub('', plain_name(path.name))}"
+    digest, named = sha256_of(path), name or default_name(path)
     if not printable(named):
         raise ResultsError(
             f"{path}: {named!r} cannot name a method: it holds control characters or ends of"
@@ -97,6 +97,11 @@ def method_of(path: Path, name: str | None) -> MethodInfo:
         adapter=ADAPTER,
         parameters={"file": path.name, "sha256": digest},
     )
+
+
+def default_name(path: Path) -> str:
+    """Return the name of the method of a run file that gets no other."""
+    return f"{SCORED}{_ENDINGS.sub('', plain_name(path.name))}"
 
 
 class _Facts:
