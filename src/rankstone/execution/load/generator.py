@@ -95,10 +95,11 @@ class Loop(Generic[Answer]):
             queue: maximum number of waiting requests; requests that arrive beyond it are dropped.
         """
         waiting = deque[float]()  # times at which admitted requests leave the queue
+        due: list[float] = times.tolist()
 
         def work() -> None:
-            while (number := next(self._numbers)) < len(times):
-                arrival = float(times[number])
+            while (number := next(self._numbers)) < len(due):
+                arrival = due[number]
                 self._wait_until(self._start + arrival)
                 if self._failed.is_set():
                     return

@@ -109,9 +109,12 @@ def _literal(value: Value) -> str:
 
 
 def one_by_one(
-    queries: Vectors, k: int, ask: Callable[[Vectors], tuple[ArrayLike, ArrayLike]]
+    queries: Any, k: int, ask: Callable[[Any], tuple[ArrayLike, ArrayLike]]
 ) -> tuple[Positions, Vectors]:
     """Call `ask` for each query; return at most `k` positions and scores per query, as `found`."""
+    if len(queries) == 1:  # while latency is measured
+        positions, values = ask(queries[0])
+        return np.array([positions], np.int64), np.array([values], np.float32)
     docs = np.full((len(queries), k), -1, np.int64)
     scores = np.full((len(queries), k), -np.inf, np.float32)
     for row, query in enumerate(queries):
@@ -120,12 +123,23 @@ def one_by_one(
     return docs, scores
 
 
+def by_score(positions: list[int], scores: list[float]) -> tuple[list[int], list[float]]:
+    """Return results, best first, with ties by position; `scores` are in descending order."""
+    if len({*scores}) < len(scores):
+        ranked = sorted(zip(scores, positions, strict=True), key=lambda one: (-one[0], one[1]))
+        scores, positions = map(list, zip(*ranked, strict=True))
+    return positions, scores
+
+
 class EngineIndex(ABC):
     """Index in an engine.
 
     Ties among the results go to the lower position (see `settled`); at rank k the engine breaks
     them.
     """
+
+    INNER_PRODUCTS: ClassVar[bool] = False
+    """True if the engine returns inner products, which need no factor `LARGE`."""
 
     def __init__(self, engine: Any, about: Mapping[str, Any]) -> None:
         self.engine = engine
@@ -146,6 +160,8 @@ class EngineIndex(ABC):
         depth = min(k, rows)
         if not len(queries) or not depth:
             return Hits.empty(len(queries), k)
+        if self.INNER_PRODUCTS:
+            return padded(*settled(*found(queries, depth)), k)
         docs, scores = found(queries * LARGE, depth)
         return padded(*settled(docs, scores / LARGE), k)
 

@@ -93,6 +93,8 @@ class QdrantIndex(FilteringIndex, ChangingIndex):
     Columns used by filters have indexes. Compaction optimises until nothing is left to do.
     """
 
+    INNER_PRODUCTS: ClassVar[bool] = True
+
     def found(self, queries: Vectors, k: int) -> tuple[Positions, Vectors]:
         return self._found(queries, k, None)
 

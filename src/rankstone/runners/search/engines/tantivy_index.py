@@ -15,7 +15,8 @@ from rankstone.arrays import Ints
 from rankstone.predicates import Joined, Predicate, Where, kind_of
 from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Hits, Json, Role
 from rankstone.runners.search.engines import folder as folders
-from rankstone.runners.search.engines.engine import values
+from rankstone.runners.search.engines.engine import by_score, one_by_one, values
+from rankstone.runners.search.exact.flat import padded
 
 TEXT, POSITION, ANALYSER, ABOUT = "text", "position", "rankstone", "engine.json"
 OWN = "own_"
@@ -124,17 +125,15 @@ class TantivyIndex:
 
     def _search(self, queries: Sequence[str], k: int, predicate: Predicate | None) -> Hits:
         self._open()
-        hits, searcher = Hits.empty(len(queries), k), self._engine.searcher()
+        searcher = self._engine.searcher()
         among = None if predicate is None else self._condition(predicate)
-        for row, text in enumerate(queries if k else ()):
+
+        def ask(text: str) -> tuple[list[int], list[float]]:
             found = searcher.search(self._query(text, among), k, count=False).hits
             places = searcher.fast_field_values(POSITION, [address for _, address in found])
-            scores = [score for score, _ in found]
-            if len({*scores}) < len(scores):
-                ranked = sorted(zip(scores, places, strict=True), key=lambda one: (-one[0], one[1]))
-                scores, places = map(list, zip(*ranked, strict=True))
-            hits.docs[row, : len(places)], hits.scores[row, : len(scores)] = places, scores
-        return hits
+            return by_score(places, [score for score, _ in found])
+
+        return padded(*one_by_one(queries, k, ask), k) if k else Hits.empty(len(queries), k)
 
     def _open(self) -> None:
         if self._engine is None:

@@ -37,6 +37,9 @@ FROM_DISK = (
 FEW_QUERIES = 20
 """Number of queries from which faiss multiplies matrices instead of comparing one by one."""
 
+FEW_VALUES = 2**12
+"""Number of values up to which NumPy's calls take longer than what they compute."""
+
 
 class Rows(Sized, Iterable[Vectors], Protocol):
     """(n, dim) float32 vectors as consecutive pieces; each iteration starts again."""
@@ -278,12 +281,17 @@ def dense(rep: Any) -> Vectors:
 
 def padded(docs: NDArray[np.int64], scores: Vectors, k: int) -> Hits:
     """Return rows of length k; faiss's -1 for missing results becomes padding."""
-    if docs.size and docs.shape[1] == k and docs.min() >= 0:
+    if docs.shape[1] == k and full(docs):
         return Hits(docs.astype(np.int64, copy=False), scores.astype(np.float32, copy=False))
     hits = Hits.empty(len(docs), k)
     hits.docs[:, : docs.shape[1]] = docs
     hits.scores[:, : docs.shape[1]] = np.where(docs >= 0, scores, -np.inf)
     return hits
+
+
+def full(docs: NDArray[Any]) -> bool:
+    """Return True if there are results and no padding, which is at the end of rows."""
+    return bool(docs.size) and bool((docs[0, -1] if len(docs) == 1 else docs[:, -1].min()) >= 0)
 
 
 def check_documents(piece: Any, position: int, dim: int) -> None:
@@ -303,7 +311,10 @@ def check_documents(piece: Any, position: int, dim: int) -> None:
 
 def is_finite(values: NDArray[Any]) -> bool:
     """Return True if no value is NaN or infinite, without a mask of the array's size: its minimum
-    and maximum are NaN if any value is."""
+    and maximum are NaN if any value is. So is a sum of squares, the faster test of few values."""
+    few = values.size <= FEW_VALUES
+    if few and values.dtype.kind == "f" and math.isfinite(np.vdot(values, values)):
+        return True
     return not values.size or (math.isfinite(values.min()) and math.isfinite(values.max()))
 
 

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Chunks, Hits
-from rankstone.runners.search.exact.flat import Vectors, check_documents, check_queries, padded
+from rankstone.runners.search.exact.flat import (
+    Vectors,
+    check_documents,
+    check_queries,
+    full,
+    padded,
+)
 
 Positions = NDArray[np.int64]
 BLOCK_ROWS = 65_536
@@ -77,7 +83,7 @@ def _all_apart(docs: Positions, scores: Vectors) -> bool:
 
     A unit in the last place is at most 2^-23 of a normal float32.
     """
-    if not docs.size or docs.min() < 0:
+    if not full(docs):
         return False
     if scores.size <= FEW and len(scores) == 1:
         return _row_apart(scores[0].tolist())

@@ -145,6 +145,8 @@ class MilvusCollection(ChangingCollection):
 class MilvusIndex(ChangingServerIndex):
     """A Milvus collection."""
 
+    INNER_PRODUCTS: ClassVar[bool] = True
+
     engine: MilvusCollection
 
 

@@ -8,14 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rankstone.runners.protocols import STRICT, Chunks, Context, Defaults, Hits, Json, Role
 from rankstone.runners.representations.pieces import SavedTexts
-from rankstone.runners.search.engines.engine import ABOUT
+from rankstone.runners.search.engines.engine import ABOUT, by_score, one_by_one
 from rankstone.runners.search.engines.servers.opensearch_server import RemoteIndex, http, version
+from rankstone.runners.search.exact.flat import padded
 from rankstone.specs.values import Variable
 
 TEXT = "text"
@@ -95,16 +95,11 @@ class RemoteBM25:
         self._index.finish(about["rows"])
 
     def search(self, queries: Sequence[str], k: int) -> Hits:
-        hits = Hits.empty(len(queries), k)
-        for row, text in enumerate(queries if k else ()):
+        def ask(text: str) -> tuple[list[int], list[float]]:
             found = self._index.found({"query": {"match": {TEXT: {"query": text}}}}, k)
-            docs, scores = np.array(found[0], np.int64), np.array(found[1], np.float32)
-            order = np.lexsort((docs, -scores))
-            hits.docs[row, : len(order)], hits.scores[row, : len(order)] = (
-                docs[order],
-                scores[order],
-            )
-        return hits
+            return by_score(*found)
+
+        return padded(*one_by_one(queries, k, ask), k) if k else Hits.empty(len(queries), k)
 
     def save(self, folder: Path) -> None:
         (folder / ABOUT).write_text(json.dumps(self._about))

@@ -229,6 +229,8 @@ class Table(ChangingCollection):
 class PostgresIndex(ChangingServerIndex, FilteringIndex):
     """A PostgreSQL table. Filters are conditions of the query; compaction is VACUUM."""
 
+    INNER_PRODUCTS: ClassVar[bool] = True
+
     engine: Table
 
     def found_where(self, queries: Vectors, k: int, where: Where) -> tuple[Positions, Vectors]:
