@@ -11,6 +11,7 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from rankstone.errors import AdapterError
 from rankstone.profiling import memory
@@ -87,6 +88,17 @@ def test_values_that_are_not_finite_are_refused(bad):
         ExactIndex.build(Blocks(documents, 4))
     with pytest.raises(AdapterError, match="query"):
         ExactIndex.build(random(5)).search(documents, 2)
+
+
+@given(
+    arrays(
+        st.sampled_from([np.float16, np.float32, np.float64]),
+        array_shapes(min_dims=1, max_dims=2, min_side=0, max_side=5),
+    )
+)
+def test_finite_values_are_those_of_numpy(values):
+    """Also the largest, whose squares overflow."""
+    assert flat.is_finite(values) == np.isfinite(values).all()
 
 
 def test_dimensions_must_agree():

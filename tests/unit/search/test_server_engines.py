@@ -210,6 +210,23 @@ def test_a_port_is_never_shared_with_the_server_of_another(tmp_path, monkeypatch
         assert one._process.poll() is None
 
 
+def test_the_sockets_of_all_processes_are_read_once_for_a_server(tmp_path, monkeypatch):
+    asked, ready, every = [], iter([False] * 3 + [True]), psutil.net_connections
+    monkeypatch.setattr(psutil, "net_connections", lambda kind: asked.append(kind) or every(kind))
+    with servers_of_cell():
+        own_process.OwnProcess(
+            tmp_path, lambda port: [sys.executable, "-c", SHARING, str(port)], lambda _: next(ready)
+        )
+    assert len(asked) == 1
+    assert next(ready, None) is None
+
+
+def test_of_a_traceback_its_error_alone_is_shown(tmp_path):
+    raising = "def f():\n  try: int('x')\n  except ValueError: raise OSError('no room')\nf()"
+    with servers_of_cell(), pytest.raises(EngineError, match=r"log ends: OSError: no room$"):
+        own_process.OwnProcess(tmp_path, lambda port: [sys.executable, "-c", raising])
+
+
 def test_a_server_that_is_killed_is_an_error_that_states_it(engine, tmp_path):
     before = servers(engine)
     with servers_of_cell():

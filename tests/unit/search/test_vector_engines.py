@@ -119,6 +119,18 @@ def test_recall_of_the_graph_rises_with_the_candidates(adapter, tmp_path):
     assert recalls[-1] > 0.97
 
 
+def test_a_single_query_is_answered_as_in_a_batch(adapter, tmp_path):
+    """With ties, and with more results than documents."""
+    _, index = built(adapter, tmp_path, np.concatenate([DOCUMENTS[:60]] * 2), exact=True)
+    for k in (1, 7, 125):
+        batch = index.search(QUERIES[:4], k)
+        for row in range(4):
+            single = index.search(QUERIES[row : row + 1], k)
+            np.testing.assert_array_equal(single.docs[0], batch.docs[row])
+            np.testing.assert_allclose(single.scores[0], batch.scores[row], rtol=1e-5)
+            assert (single.docs.dtype, single.scores.dtype) == (np.int64, np.float32)
+
+
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_saved_index_answers_alike_and_every_shape_is_kept(adapter, tmp_path, exact):
     _, index = built(adapter, tmp_path, m=8, ef_construction=40, ef_search=30, exact=exact)

@@ -59,13 +59,12 @@ class OwnProcess:
 
     def _starts(self, ready: Callable[[int], bool]) -> bool:
         """Return True once the server responds; False if it exited, or shares its port."""
-        end = time.monotonic() + START_S
+        end, listens = time.monotonic() + START_S, False
         while self._process.poll() is None:
-            if self._listens():
-                if self._shares():
-                    return False
-                if ready(self.port):
-                    return True
+            if not listens and (listens := self._listens()) and self._shares():
+                return False
+            if listens and ready(self.port):
+                return True
             if time.monotonic() > end:
                 raise EngineError(
                     f"a server did not answer within {START_S:g} s. {self.last_words()}"
@@ -81,7 +80,11 @@ class OwnProcess:
         return False
 
     def _shares(self) -> bool:
-        """Return True if another process listens there too, as SO_REUSEPORT allows both."""
+        """Return True if another process listens there too, as SO_REUSEPORT allows both.
+
+        This reads the sockets of all processes. Once is enough: of two servers, the one that
+        listens later finds the other.
+        """
         with contextlib.suppress(psutil.Error):
             below = psutil.Process(self._process.pid).children(recursive=True)
             own = {self._process.pid, *(one.pid for one in below)}
@@ -97,8 +100,7 @@ class OwnProcess:
         """Return the state of the process, and the end of its log."""
         code = self._process.poll()
         state = "It runs" if code is None else f"It ended with code {code}"
-        lines = self._log.read_text(errors="replace").split("\n")
-        return f"{state}; its log ends: {' | '.join(filter(None, lines[-LOG_LINES - 1 :]))}"
+        return f"{state}; its log ends: {_end(self._log.read_text(errors='replace'))}"
 
     def memory_bytes(self) -> int:
         """Return the memory of all its processes, with shared pages counted once."""
@@ -110,6 +112,13 @@ class OwnProcess:
                     used = process.memory_full_info()
                     total += getattr(used, "pss", used.uss)
         return total
+
+
+def _end(log: str) -> str:
+    """Return the last lines of a log in one line; of the last Python traceback, its error alone."""
+    _, traceback, after = log.rpartition("Traceback (most recent call last):\n")
+    lines = [s for s in after.split("\n") if s.strip() and not (traceback and s[0].isspace())]
+    return " | ".join(lines[-LOG_LINES:])
 
 
 def free_port() -> int:
