@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from rankstone.scoring.task_qrels import Judged
 
 
+def run_name(path: Path) -> str:
+    """Return the name of the method of a run file that gets no other."""
+    from rankstone.scoring.score_file import default_name
+
+    return default_name(path)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scores(Views):
     """The commands of a session that score runs."""
