@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from rankstone.errors import ModelError, RankstoneWarning
-from rankstone.runners.encoders.ast_graph.trees import parsed
 from rankstone.runners.protocols import STRICT, Chunks, Context, Json, Role
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.exact.gpu import GpuIndex, exact
@@ -76,10 +75,14 @@ class AstGraphEncoder(TransformerSettings):
         vectors = self._text_vectors(texts, role)
         if role == "query":
             return vectors
-        _count_unparsed(texts)
+        unparsed = 0
         for start in range(0, len(texts), BLOCK):
-            rows = slice(start, start + BLOCK)
-            vectors[rows] += self._graph_vectors(texts[rows])
+            part = texts[start : start + BLOCK]
+            found, parsed = self._graph_vectors(part)
+            vectors[start : start + BLOCK] += found
+            unparsed += sum(bool(text.strip()) for n, text in enumerate(part) if n not in parsed)
+        if unparsed:
+            _warn_unparsed(unparsed, len(texts))
         if self.similarity == "cosine":
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
@@ -107,13 +110,15 @@ class AstGraphEncoder(TransformerSettings):
             words, dim, layers=self.graph_layers, width=self.graph_width, share=self.kept
         )
 
-    def _graph_vectors(self, texts: Sequence[str]) -> Vectors:
+    def _graph_vectors(self, texts: Sequence[str]) -> tuple[Vectors, set[int]]:
+        """Return the vectors W g of the texts, and the positions of those that have a tree."""
         import torch
 
-        graph, embeddings, tokenizer = self._graph
+        network, embeddings, tokenizer = self._graph
+        trees = network.graph(texts, tokenizer)
         with torch.inference_mode():
-            found: Vectors = graph(graph.graph(texts, tokenizer), embeddings, len(texts)).numpy()
-        return found
+            found: Vectors = network(trees, embeddings, len(texts)).numpy()
+        return found, set(trees.owners.tolist())
 
     @cached_property
     def _graph(self) -> tuple[Any, Any, Any]:
@@ -132,12 +137,9 @@ class AstGraphEncoder(TransformerSettings):
         return graph, embeddings, module.tokenizer
 
 
-def _count_unparsed(texts: Sequence[str]) -> None:
-    number = sum(bool(text.strip()) and parsed(text) is None for text in texts)
-    if number:
-        warnings.warn(
-            f"{number} of {len(texts)} documents are not Python: their vectors are the"
-            " transformer's alone.",
-            RankstoneWarning,
-            stacklevel=3,
-        )
+def _warn_unparsed(number: int, total: int) -> None:
+    warnings.warn(
+        f"{number} of {total} documents are not Python: their vectors are the transformer's alone.",
+        RankstoneWarning,
+        stacklevel=3,
+    )
