@@ -27,7 +27,7 @@ DIGITS = 5
 """Significant digits of plotted values, more than a screen resolves."""
 CURVES: tuple[Kind, ...] = get_args(Kind)
 """Kinds of curve plots."""
-SIZES = {"front": (350, 250), "home": (450, 380), "small": (230, 130),
+SIZES = {"front": (350, 250), "home": (400, 380), "small": (230, 130),
          "trend": (330, 170), "load": (350, 240), "exact": (350, 240),
          "exact-quality": (350, 240)}  # fmt: skip
 """Kind -> width and height inside the axes, for kinds embedded as SVG."""
