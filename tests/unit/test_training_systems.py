@@ -195,11 +195,14 @@ def test_a_quantiser_is_trained_with_its_encoders(root: Path, tmp_path: Path) ->
         rotation, coding, scoring = (learnt[name] for name in ("rotation", "coding", "scoring"))
         assert np.abs(coding - scoring).max() > 1e-3
         parts = (runner.encode(texts, "document") @ rotation.T).reshape(len(texts), 4, 8)
-        nearest = ((parts[:, :, None] - coding[None]) ** 2).sum(3).argmin(2)
-        expected = scoring[np.arange(4), nearest].reshape(len(texts), 32)
-        np.testing.assert_allclose(decoded, expected, atol=1e-5)
+        distances = ((parts[:, :, None] - coding[None]) ** 2).sum(3)
+        shown = np.abs(decoded.reshape(len(texts), 4, 1, 8) - scoring[None]).max(3) < 1e-5
+        assert shown.any(2).all(), "each part is a scoring centroid"
+        # Centroids of so few texts may be equally near up to rounding: either is right.
+        chosen = np.where(shown, distances, np.inf).min(2)
+        np.testing.assert_allclose(chosen, distances.min(2), atol=1e-6)
         hits = index.search(query, 5)
-        found = (query @ rotation.T @ expected.T)[0]
+        found = (query @ rotation.T @ decoded.T)[0]
         np.testing.assert_allclose(hits.scores[0], np.sort(found)[::-1][:5], atol=1e-4)
         if adapter == "jpq":
             warm = plain.start(MemoryChunks(plain.encoder, texts), 0)
