@@ -202,7 +202,7 @@ def _runners(workspace: Workspace) -> Iterator[Finding]:
     counts = Counter(kind for kind, _ in outlooks.values())
     numbers = [f"{counts[kind]} {words}" for kind, words in KINDS.items() if counts[kind]]
     detail = f"of {len(outlooks)}: {', '.join(numbers)}"
-    state: State = "ok" if counts["runs"] else "absent"
+    state: State = "wrong" if counts["fails"] else "ok" if counts["runs"] else "absent"
     yield Finding(section=SUMMARY, name="methods", state=state, detail=detail)
     for name, (kind, detail) in outlooks.items():
         yield Finding(section="Methods", name=name, state=STATES.get(kind, "absent"), detail=detail)

@@ -129,6 +129,7 @@ def test_models_within_reach(
     }  # fmt: skip
     assert "the first run downloads it" in found["x/mixed"].detail
     assert found["x/cached"].detail == "org/cached (hub cache)"
+    assert found["methods"].state == "wrong", "some fail"
     assert found["methods"].detail == (
         "of 12: 4 run, 3 download their model first, 1 need weights that were not released, 4 fail"
     )

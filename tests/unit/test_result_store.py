@@ -174,8 +174,11 @@ def test_files_that_are_not_records_are_named_and_skipped(
 def test_a_folder_inside_is_a_store_of_its_own(store: ResultStore) -> None:
     inner = ResultStore(store.folder / "local")
     stored = inner.write(make_record())
-    assert store.records() == []
+    with pytest.warns(RankstoneWarning, match=f"no records.*--results {inner.folder}$"):
+        assert store.records() == []
     assert inner.records() == [stored]
+    own = store.write(make_record())
+    assert store.records() == [own]
 
 
 def test_a_record_that_was_moved_is_named(store: ResultStore) -> None:

@@ -195,6 +195,13 @@ class ResultStore:
                 found.append(read)
             else:
                 warnings.warn(f"skipped: {read}", RankstoneWarning, stacklevel=2)
+        if not found and (inside := self._stores_inside()):
+            warnings.warn(
+                f"{self.folder}: no records. Folders inside it hold some. Name one:"
+                f" --results {inside[0]}" + "".join(f", {folder}" for folder in inside[1:]),
+                RankstoneWarning,
+                stacklevel=2,
+            )
         return sorted(found, key=_order)
 
     def each(self) -> Iterator[RunRecord | ResultsError]:
@@ -202,7 +209,7 @@ class ResultStore:
         for path in self._paths():
             try:
                 record = self.load(path)
-                if self._is_here(record, path):
+                if self._folder_of(record, path) == self.folder:
                     yield record
             except ResultsError as error:
                 yield error
@@ -278,14 +285,25 @@ class ResultStore:
             if len(full) == 1 and method == full[0]
         }
 
-    def _is_here(self, record: RunRecord, path: Path) -> bool:
-        """Return True if the record at `path` belongs to this folder; ResultsError if to none."""
+    def _folder_of(self, record: RunRecord, path: Path) -> Path:
+        """Return the store of the record at `path`: this folder or one inside it.
+
+        Raises:
+            ResultsError: the path is not that of this record in any store.
+        """
         expected = self.path(record)
-        if path == expected:
-            return True
-        if path.as_posix().endswith(f"/{expected.relative_to(self.folder).as_posix()}"):
-            return False
+        below = expected.relative_to(self.folder)
+        if path.parts[-len(below.parts) :] == below.parts:
+            return path.parents[len(below.parts) - 1]
         raise ResultsError(f"{path}: its record belongs to {expected}. Move it there.")
+
+    def _stores_inside(self) -> list[Path]:
+        """Return the folders inside this one that hold records, by name."""
+        found = set[Path]()
+        for path in self._paths():
+            with contextlib.suppress(ResultsError):
+                found.add(self._folder_of(self.load(path), path))
+        return sorted(found - {self.folder})
 
     def _paths(self) -> Iterator[Path]:
         for path in sorted(self.folder.rglob("*@*.json")):

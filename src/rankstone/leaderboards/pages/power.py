@@ -71,8 +71,8 @@ def _notes(powers: Sequence[Power], setting: Setting) -> Iterator[str]:
             yield f"{one.task}: no query differs, so the variance is unknown"
         elif one.moved < least_moved(share / 2):
             yield (
-                f"{one.task}: {one.moved} differing queries are too few for any test at this level;"
-                f" {least_moved(share / 2)} are the least"
+                f"{one.task}: no test can reach this level unless at least"
+                f" {least_moved(share / 2)} queries differ; {one.moved} do"
             )
 
 
