@@ -215,13 +215,15 @@ GOALS = {"bm25s": (4, 1, 1), "lucene": (1, 1, 1), "tantivy": (0.5, 1, 1)}
 
 def memory(small: dict[str, float], large: dict[str, float]) -> Iterator[str]:
     """Growth of the peak over that of the index, and the peak of a line through both sizes."""
+    from rankstone.files import GIB
+
     growth = {key: large[key] - small[key] for key in ("peak", "nbytes", "n")}
     ratio = growth["peak"] / growth["nbytes"]
     yield f"speed bm25_memory_growth ratio={ratio:.2f} goal=<=1.5 peer=growth of the index"
     ratio = large["peak"] / large["nbytes"]
     yield f"speed bm25_memory_1M ratio={ratio:.2f} goal=<=1.5 peer=the index"
     slope = max(growth["peak"], growth["nbytes"]) / growth["n"]  # a small peak is that of a piece
-    whole = (large["peak"] + slope * (N_PASSAGES - large["n"])) / 2**30
+    whole = (large["peak"] + slope * (N_PASSAGES - large["n"])) / GIB
     yield f"speed bm25_memory_8.8M ratio={whole:.2f} goal=<=8 peer=1 GiB (extrapolated)"
 
 

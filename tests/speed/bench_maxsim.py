@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from rankstone.files import GIB
 from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.search.exact import maxsim
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
@@ -25,9 +26,9 @@ ROUNDS = 5
 def lines() -> Iterator[str]:
     documents = Documents()
     for name, limit, n_queries, goal in (
-        ("maxsim_batch", 2**30, 50, "0.5"),
+        ("maxsim_batch", GIB, 50, "0.5"),
         ("maxsim_batch_streamed", 0, 50, "0.5"),
-        ("maxsim_one_query", 2**30, 1, "0.5"),
+        ("maxsim_one_query", GIB, 1, "0.5"),
     ):
         maxsim.resident_limit = lambda limit=limit: limit  # type: ignore[assignment, misc]
         ratio = share(MaxSimIndex.build(documents), documents, n_queries)

@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 
 import rankstone
+from rankstone.files import GIB
 
 ACTORS = (1, 8, 32, 64)
 SHARDS_EACH = 20
@@ -131,7 +132,7 @@ def lines(numbers: tuple[int, ...] = ACTORS) -> Iterator[str]:
 
     folder = Path(tempfile.mkdtemp(prefix="rankstone-ray-"))
     ray.init(
-        num_cpus=max(numbers), object_store_memory=2**30, include_dashboard=False,
+        num_cpus=max(numbers), object_store_memory=GIB, include_dashboard=False,
         log_to_driver=False, logging_level="error",
     )  # fmt: skip
     nodes = Nodes()

@@ -32,6 +32,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rankstone.benchmarks.dataset import Dataset, Sources, walk
+from rankstone.files import GIB
 from rankstone.profiling.memory import peak_rss
 from rankstone.specs import TaskSpec
 
@@ -44,7 +45,6 @@ MEAN_WORDS, WORDS_SHAPE, FEWEST, MOST = 56.3, 6.0, 5, 362
 N_VOCABULARY, N_RUNNING = 60_000, 2_000_000
 CHUNK = 100_000
 N_FETCHED = 10_000
-GIB = 1 << 30
 REPEATS = 3
 TASK = TaskSpec(
     name="generated/passages",

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from rankstone.files import GIB, MIB  # noqa: E402
 from tests.speed.scale import METHODS, Job, machine, phases, say, scratch, table  # noqa: E402
 
 PASSAGES = 1_100_000
@@ -37,7 +38,7 @@ FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 ROUNDS = 3
 """Times that every size is measured, one size after the other; figures are medians."""
 TOLERANCE = 0.1
-SMALL = {"wall_s": 1.0, "cpu_s": 1.0, "peak_rss_bytes": 64 << 20}
+SMALL = {"wall_s": 1.0, "cpu_s": 1.0, "peak_rss_bytes": 64 * MIB}
 """Deviations below these are no growth: starts of processes, allocators' blocks."""
 SHORT_S = 2.0
 """Phases of fewer CPU seconds at the largest size are not plotted."""
@@ -119,7 +120,7 @@ def picture(series: dict[int, Figures]) -> str:
         for n, found in series.items()
         for phase, figures in found.items()
         if series[max(series)][phase]["cpu_s"] >= SHORT_S
-        for key, unit in (("cpu_s", 1), ("peak_rss_bytes", 2**30))
+        for key, unit in (("cpu_s", 1), ("peak_rss_bytes", GIB))
     ]
     lines = altair.Chart(altair.InlineData(values=rows)).mark_line(point=True)
     chart = lines.encode(
@@ -174,7 +175,7 @@ def _phase_lines(series: dict[int, Figures]) -> Iterator[str]:
     for phase, it in last.items():
         time, memory = (_share(off.get((phase, key), 0)) for key in ("cpu_s", "peak_rss_bytes"))
         seconds = f"{it['wall_s']:,.1f} | {it['cpu_s']:,.1f} | {time}"
-        yield f"| {phase} | {seconds} | {it['peak_rss_bytes'] / 2**30:.2f} | {memory} |"
+        yield f"| {phase} | {seconds} | {it['peak_rss_bytes'] / GIB:.2f} | {memory} |"
 
 
 def _share(off: float) -> str:
@@ -188,7 +189,7 @@ def _whole_lines(whole: dict[str, Any]) -> Iterator[str]:
         f" of a collection to records, on {_machine(whole)}. All processes were killed after"
         f" {whole['killed_after_s'] or 0:,.0f} s, when half of the vectors were stored, and the"
         f" command was run again. Both runs took {whole['wall_s'] / 60:.1f} minutes together; all"
-        f" processes together had at most {whole['peak_bytes'] / 2**30:.2f} GiB of resident memory."
+        f" processes together had at most {whole['peak_bytes'] / GIB:.2f} GiB of resident memory."
         + (
             " Quality, run and values per query equal those of an uninterrupted run."
             if "reference_s" in whole and not whole["faults"]
@@ -203,7 +204,7 @@ def _whole_lines(whole: dict[str, Any]) -> Iterator[str]:
 
 def _machine(found: dict[str, Any]) -> str:
     it = found["machine"]
-    return f"{it['cores']} cores of {it['cpu']} with {it['ram_bytes'] / 2**30:.0f} GiB"
+    return f"{it['cores']} cores of {it['cpu']} with {it['ram_bytes'] / GIB:.0f} GiB"
 
 
 def write_page() -> None:

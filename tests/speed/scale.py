@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from rankstone.files import GIB  # noqa: E402
 from rankstone.profiling.machine import affinity, cpu_name, fingerprint  # noqa: E402
 from rankstone.results.record import RunRecord  # noqa: E402
 from rankstone.results.store import ResultStore  # noqa: E402
@@ -43,7 +44,7 @@ from tests.speed.bench_scale import make_collection  # noqa: E402
 PASSAGES = 8_800_000
 STATIC = "dense/wordllama-256"
 METHODS = ("lexical/bm25", STATIC)
-LIMIT_S, LIMIT_BYTES = 90 * 60, 12 << 30
+LIMIT_S, LIMIT_BYTES = 90 * 60, 12 * GIB
 SHARD = 1024
 EVERY_S, REPORT_S = 0.25, 30.0
 TASK = """
@@ -103,9 +104,7 @@ class Job:
                 peak = max(peak, resident)
                 if monotonic() - reported > REPORT_S:
                     reported = monotonic()
-                    say(
-                        f"{reported - started:6.0f} s  {resident / 2**30:5.2f} GiB  {self.stored()}"
-                    )
+                    say(f"{reported - started:6.0f} s  {resident / GIB:5.2f} GiB  {self.stored()}")
                 if kill():
                     killed = True
                     break
@@ -231,7 +230,7 @@ def limits_exceeded(report: dict[str, Any]) -> Iterator[str]:
     if report["wall_s"] > LIMIT_S:
         yield f"{report['wall_s'] / 60:.0f} minutes, more than {LIMIT_S / 60:.0f}"
     if report["peak_bytes"] > LIMIT_BYTES:
-        yield f"{report['peak_bytes'] / 2**30:.1f} GiB, more than {LIMIT_BYTES >> 30}"
+        yield f"{report['peak_bytes'] / GIB:.1f} GiB, more than {LIMIT_BYTES // GIB}"
 
 
 def table(report: dict[str, Any]) -> Iterator[str]:
@@ -240,7 +239,7 @@ def table(report: dict[str, Any]) -> Iterator[str]:
     yield "|---|---|---:|---:|---:|"
     for method, found in report["phases"].items():
         for phase, figures in found.items():
-            peak = (figures["peak_rss_bytes"] or 0) / 2**30
+            peak = (figures["peak_rss_bytes"] or 0) / GIB
             times = f"{figures['wall_s']:,.0f} | {figures['cpu_s'] or 0:,.0f}"
             yield f"| {method} | {phase} | {times} | {peak:.2f} |"
 
@@ -264,7 +263,7 @@ def main(arguments: list[str]) -> int:
         options.report.write_text(json.dumps(report, indent=1) + "\n")
     for line in table(report):
         say(line)
-    say(f"{report['wall_s'] / 60:.1f} minutes, {report['peak_bytes'] / 2**30:.2f} GiB at most")
+    say(f"{report['wall_s'] / 60:.1f} minutes, {report['peak_bytes'] / GIB:.2f} GiB at most")
     for fault in report["faults"]:
         say(f"FAILED: {fault}")
     return bool(report["faults"])
