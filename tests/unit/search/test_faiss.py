@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
+from rankstone.predicates import Comparison, Where
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.runners.search.faiss.faiss_index import blocks, settled
 from rankstone.runners.search.faiss.graph import WithGraph
 from rankstone.runners.search.faiss.hnsw import HNSW
 from rankstone.runners.search.faiss.ivf import InvertedFile
+from rankstone.runners.search.filtered import searched_after
 from rankstone.runners.search.quantisation.pq import ProductQuantisation
 from rankstone.runners.testing import PlainContext
 from tests.numbered import Numbered
@@ -135,6 +137,17 @@ def test_recall_of_the_graph_rises_with_the_candidates(tmp_path):
     assert recalls == sorted(recalls)
     assert recalls[0] < recalls[-1]
     assert recalls[-1] > 0.97
+
+
+def test_a_graph_examines_at_least_as_many_candidates_as_results(tmp_path):
+    index = built(HNSW, tmp_path, m=8, ef_construction=40, ef_search=1)
+    assert (index.search(QUERIES, 300).docs >= 0).all()
+    assert recall(index, k=300) > 0.95
+    passes = np.arange(len(DOCUMENTS)) % 100 == 0
+    where = Where(predicate=Comparison("year", ">", 3), passes=passes)
+    hits = searched_after(index, QUERIES, 10, where)
+    best = np.argsort(-(QUERIES @ DOCUMENTS[passes].T), axis=1)[:, :10]
+    assert np.mean(hits.docs == np.flatnonzero(passes)[best]) > 0.95
 
 
 def test_more_bytes_and_a_rotation_find_more(tmp_path):

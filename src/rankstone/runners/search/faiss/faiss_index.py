@@ -61,8 +61,18 @@ class FaissIndex:
         if not len(queries) or not depth:
             empty = (len(queries), 0)
             return padded(np.empty(empty, np.int64), np.empty(empty, np.float32), k)
-        scores, docs = self.faiss.search(queries, depth)
+        scores, docs = self.faiss.search(queries, depth, params=self._parameters(depth))
         return padded(*settled(docs, scores), k)
+
+    def _parameters(self, depth: int) -> Any:
+        """Return parameters with which a graph examines at least `depth` candidates.
+
+        faiss ends a search by `efSearch` alone, and returns fewer documents than it is asked for.
+        """
+        graph = getattr(self.faiss, "hnsw", None)
+        if graph is None or graph.efSearch >= depth:
+            return None
+        return library().SearchParametersHNSW(efSearch=depth)
 
     def save(self, folder: Path) -> None:
         faiss = library()

@@ -21,7 +21,7 @@ class HNSW(WithGraph):
     levels greedily, then keeps the best `ef_search` candidates on the lowest: about O(m ef log n)
     inner products instead of n. Memory: slightly more than n (4 dim + 8 m + 12) bytes.
 
-    faiss uses max(ef_search, k): a search for 1,000 documents is slower than one for 10, and finds
+    A search uses max(ef_search, k): one for 1,000 documents is slower than one for 10, and finds
     more of the best 10. Ties: see `FaissIndex`.
     """
 
