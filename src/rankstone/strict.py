@@ -179,7 +179,9 @@ def _explain(kind: type[Spec], fault: Any, where: str) -> str:
         return f"missing key '{full}'. Add it."
     if fault["type"] == "value_error":
         table = f"table '{full.rstrip('.')}': " if full.rstrip(".") else ""
-        return f"{table}{fault['ctx']['error']}. Correct it.".replace("?.", "?")
+        text = str(fault["ctx"]["error"])
+        end = "" if text.endswith((".", "?")) else "."
+        return f"{table}{text}{end} Correct it."
     return f"key '{full}': {fault['msg'].lower()}, found {fault['input']!r}. Correct it."
 
 

@@ -279,6 +279,7 @@ def test_html_is_escaped_and_closed():
     [
         ('costs = ["p95"]', "  no cost 'p95'. Did you mean: p95 latency? Correct it."),
         ('sort = "meen"', "Did you mean: mean"),
+        ('sort = "zzz"', "  no column 'zzz' to sort by. Correct it."),
         ("tasks = []", "tasks"),
         ('colour = "red"', "unknown key 'colour'"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from rankstone.cli import app as command_line
 from rankstone.cli.app import app
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.formats.render import FORMATS
@@ -131,3 +132,17 @@ def test_the_format_of_a_file_follows_from_its_suffix(tmp_path: Path) -> None:
         assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
     assert invoke(*command, tmp_path / "a.doc").exit_code == 2
     assert invoke(*command, tmp_path / "a.md", "--format", "terminal").exit_code == 2
+
+
+def test_a_library_that_cannot_be_loaded_is_named_with_the_cause(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: object) -> None:
+        raise ImportError("libblas.so.3: cannot open shared object file", name="faiss._swigfaiss")
+
+    monkeypatch.setattr(command_line, "app", broken)
+    assert command_line._run(["list"]) == 2
+    assert capsys.readouterr().err == (
+        "error: the library 'faiss' cannot be imported: libblas.so.3: cannot open shared object"
+        " file. Reinstall it. (rankstone doctor)\n"
+    )

@@ -125,6 +125,14 @@ def _run(given: list[str]) -> str | int | None:
     except RankstoneError as error:
         echo(f"error: {error}", err=True)
         return 2
+    except ImportError as error:
+        name = (error.name or "").partition(".")[0]
+        if name == "rankstone":
+            raise
+        library = f"the library '{name}'" if name else "a library"
+        echo(f"error: {library} cannot be imported: {error}. Reinstall it. (rankstone doctor)",
+             err=True)  # fmt: skip
+        return 2
     except KeyboardInterrupt:
         return 130
     except SystemExit as end:
