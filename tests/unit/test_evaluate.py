@@ -64,10 +64,9 @@ def test_a_data_set_is_scored_at_its_depth():
 
 
 def test_a_task_that_drops_self_hits_needs_one_result_more():
-    task = dataset(self_hits="drop")
     with pytest.raises(AdapterError, match=r"bm25: docs must be int64 of shape \(3, 4\)"):
-        evaluate(HITS, task, measures=MEASURES, method="bm25")
-    evaluation = evaluate(HITS, task, measures=MEASURES, depth=2)
+        evaluate(HITS, dataset(self_hits="drop"), measures=MEASURES, method="bm25")
+    evaluation = evaluate(HITS, dataset(self_hits="drop", depth=2), measures=MEASURES)
     assert evaluation.ranking.docs.tolist() == [[4, 0], [3, 0], [-1, -1]]
     assert evaluation.per_query["RR"].tolist() == [1, 1, 0]
 
@@ -91,8 +90,8 @@ def test_measures_are_refused_before_anything_is_computed():
 
 @pytest.mark.parametrize("self_hits", ["keep", "drop"])
 def test_a_stored_run_gives_the_same_numbers(self_hits):
-    task = dataset(self_hits=self_hits)
-    first = evaluate(HITS, task, measures=MEASURES, depth=2)
+    task = dataset(self_hits=self_hits, depth=2)
+    first = evaluate(HITS, task, measures=MEASURES)
     stored = {
         query: [(IDS[d], float(s)) for d, s in zip(docs, scores, strict=True) if d >= 0]
         for query, docs, scores in zip(

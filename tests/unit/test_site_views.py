@@ -205,7 +205,7 @@ def test_one_note_stands_for_all_methods_that_it_holds_for() -> None:
         ]
     )
     [board] = site.boards
-    found = method_notes(site, board)
+    found = method_notes(board)
     assert sorted([entry.method for entry in entries] for _, entries in found) == [
         ["x/a", "x/b"], ["x/c"], ["x/d"],
     ]  # fmt: skip

@@ -69,7 +69,7 @@ def check_pins(
     counts: Mapping[str, int],
     digests: Mapping[str, str],
     source: str,
-    n_repeated: int = 0,
+    n_repeated: int,
 ) -> None:
     """Raise DataError if `counts`, or `digests` of existing parts, differ from the task's pins.
 

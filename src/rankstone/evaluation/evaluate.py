@@ -50,21 +50,20 @@ def evaluate(
     dataset: Dataset,
     *,
     measures: Sequence[str],
-    depth: int | None = None,
     method: str = "",
     cache: Path | None = None,
 ) -> Evaluation:
-    """Score `hits` for all judged queries of `dataset`, by default at the task's depth.
+    """Score `hits` for all judged queries of `dataset`, at the task's depth.
 
     For a task judged by answers, the folder `cache` stores the matches of passages with answers. If
     the task drops self hits, or the source excludes documents of a query, `hits` must contain
     `dataset.spare` results more than the depth (or the whole corpus).
 
     Raises an AdapterError, which names `method`, if `hits` violate the contract, and a MeasureError
-    for a measure that is unknown or deeper than `depth`.
+    for a measure that is unknown or deeper than the task.
     """
     task = dataset.task
-    depth = task.depth if depth is None else depth
+    depth = task.depth
     parsed = parse_all(measures, depth, task.judge)
     drop_self = task.self_hits == "drop"
     n_documents = len(dataset.corpus)
@@ -189,7 +188,7 @@ def qrels_by_answers(
     return qrels
 
 
-def parse_all(measures: Iterable[str], depth: int, judge: Judge = "judgements") -> Parsed:
+def parse_all(measures: Iterable[str], depth: int, judge: Judge) -> Parsed:
     """Return the measures by name.
 
     Raises a MeasureError for a measure that is unknown, needs more than `depth` results, or cannot

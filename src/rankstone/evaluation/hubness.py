@@ -12,7 +12,7 @@ import numpy as np
 from rankstone.arrays import Ints
 
 
-def k_occurrence(docs: Ints, n_documents: int, k: int = 10) -> Ints:
+def k_occurrence(docs: Ints, n_documents: int, k: int) -> Ints:
     """Return (n_documents,) numbers of queries that retrieve each document among their `k` best.
 
     Args:

@@ -20,8 +20,8 @@ LARGEST = 10**9
 """Number of queries beyond which the result is infinite."""
 
 
-def detectable(deviation: float, n: int, level: float, power: float = POWER) -> float:
-    """Return the mean of `n` differences that a one-sided test detects with that power.
+def detectable(deviation: float, n: int, level: float) -> float:
+    """Return the mean of `n` differences that a one-sided test detects with the power `POWER`.
 
     Args:
         deviation: standard deviation of the differences.
@@ -31,21 +31,19 @@ def detectable(deviation: float, n: int, level: float, power: float = POWER) -> 
 
     if n < 2 or n < least_moved(level):
         return math.inf
-    quantiles = -stdtrit(n - 1, level) + stdtrit(n - 1, power)
+    quantiles = -stdtrit(n - 1, level) + stdtrit(n - 1, POWER)
     return float(quantiles * deviation / math.sqrt(n))
 
 
-def queries_needed(
-    difference: float, deviation: float, level: float, power: float = POWER
-) -> float:
+def queries_needed(difference: float, deviation: float, level: float) -> float:
     """Return the least number of queries with which `difference` is detectable; inf above 10^9."""
     low, high = 1, 2
-    while detectable(deviation, high, level, power) > difference:
+    while detectable(deviation, high, level) > difference:
         low, high = high, 2 * high
         if high > LARGEST:
             return math.inf
     while high - low > 1:
         middle = (low + high) // 2
-        enough = detectable(deviation, middle, level, power) <= difference
+        enough = detectable(deviation, middle, level) <= difference
         low, high = (low, middle) if enough else (middle, high)
     return high

@@ -76,8 +76,8 @@ def measure_cells(
     repository: Path,
     rounds: int,
     decided: Callable[[Rounds], bool],
-    arguments: tuple[str, ...] = (),
-    report: Report = lambda line: None,
+    arguments: tuple[str, ...],
+    report: Report,
 ) -> Iterator[Rounds]:
     """Run every method on every task with both versions alternately, until `decided`.
 

@@ -75,7 +75,7 @@ def cell_key(
     seed: int,
     device: str,
     threads: int,
-    training: Sequence[str] = (),
+    training: Sequence[str],
 ) -> str:
     """Return the digest of everything that can change the results, by which they are reused.
 

@@ -104,8 +104,8 @@ def compare_stored(
     baseline: str,
     others: Sequence[str],
     *,
-    tasks: Sequence[str] | None = None,
-    measure: str | None = None,
+    tasks: Sequence[str] | None,
+    measure: str | None,
 ) -> list[Comparison]:
     """Compare methods from stored records on `tasks`, or on all tasks that have both.
 
@@ -120,7 +120,7 @@ def stored_pairs(
     baseline: str,
     others: Sequence[str],
     *,
-    tasks: Sequence[str] | None = None,
+    tasks: Sequence[str] | None,
 ) -> list[tuple[Stored, Stored]]:
     """Return pairs of records: each of `others` and `baseline`, on every task that has both.
 

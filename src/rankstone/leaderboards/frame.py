@@ -36,14 +36,11 @@ TRUNCATION_COLUMNS = ("document_cut", "document_tokens_cut", "query_cut", "query
                       "pair_cut", "pair_tokens_cut")  # fmt: skip
 
 
-def leaderboard(
-    records: Iterable[RunRecord], measures: Sequence[str] | None = None
-) -> pd.DataFrame:
+def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
     """Return one row per record, sorted by task, then by descending headline measure.
 
     Args:
         records: At most one success and one failure for each (task, method, machine).
-        measures: Measures to include, in this order; None for all measures in the records.
 
     Returns:
         A frame with the columns
@@ -70,7 +67,7 @@ def leaderboard(
         Unknown values are missing (NaN, NA or None), never 0.
     """
     records = with_grids(records)
-    names = list(measures) if measures is not None else measure_order(records)
+    names = measure_order(records)
     rows = [_row(record, names) for record in records]
     columns = [f"{name}{end}" for name in names for end in ("", " low", " high")]
     numbers = [*FIGURE_COLUMNS, *INTERVAL_COLUMNS, *TRUNCATION_COLUMNS, *columns]

@@ -46,8 +46,8 @@ def judge_stored(
     candidate: str,
     rules: GateRules,
     *,
-    tasks: Sequence[str] | None = None,
-    suites: Mapping[str, SuiteSpec] | None = None,
+    tasks: Sequence[str] | None,
+    suites: Mapping[str, SuiteSpec],
 ) -> list[Judgement]:
     """Judge `candidate` against `baseline`: each a folder of records, or a method of `store`.
 
@@ -67,7 +67,7 @@ def judge_stored(
         sides = [{cell: s for cell, s in side.items() if cell[1] in kept} for side in sides]
         for task in sorted(kept - {task for side in sides for _, task in side}):
             raise ResultsError(f"neither side has a record of '{task}'. Correct --on.")
-    return judge(sides[0], sides[1], rules, suites or {})
+    return judge(sides[0], sides[1], rules, suites)
 
 
 def judge(

@@ -58,8 +58,8 @@ def power_stored(
     than: str,
     setting: Setting,
     *,
-    tasks: Sequence[str] | None = None,
-    measure: str | None = None,
+    tasks: Sequence[str] | None,
+    measure: str | None,
 ) -> list[Power]:
     """Return the power on each task that has records of both methods.
 

@@ -70,7 +70,7 @@ def document_blocks(path: Path, warnings: set[str]) -> Iterator[Any]:
             yield pending.popleft().result()
 
 
-def line_blocks(file: io.BufferedIOBase, start: bytes = b"") -> Iterator[bytes]:
+def line_blocks(file: io.BufferedIOBase, start: bytes) -> Iterator[bytes]:
     """Yield the file in blocks of whole lines, about `BLOCK_BYTES` each.
 
     A longer line makes a longer block. The last line may lack its line end. `start` is a line that

@@ -18,7 +18,7 @@ from rankstone.execution.cluster.failures import is_loss
 from rankstone.execution.process import cell_variables
 from rankstone.files import gib
 from rankstone.profiling.machine import PACKAGES, fingerprint, package_versions
-from rankstone.progress import Progress, silent
+from rankstone.progress import Progress
 
 POLL_S = 0.5
 PROBE_S = 120.0
@@ -182,7 +182,7 @@ class Nodes:
             self._taken.discard(node.id)
 
     @contextlib.contextmanager
-    def taken(self, need: Need, progress: Progress = silent) -> Iterator[Node]:
+    def taken(self, need: Need, progress: Progress) -> Iterator[Node]:
         """Wait for a free node that meets `need`, and reserve it until the block ends.
 
         Raises ClusterError if no node meets it and the cluster cannot start one that does.

@@ -13,7 +13,7 @@ from rankstone.execution.forecasts.extrapolation import extrapolated
 from rankstone.execution.job import Job
 from rankstone.execution.process import Limits, Outcome, run_process
 from rankstone.files import appearing
-from rankstone.progress import Progress, silent
+from rankstone.progress import Progress
 from rankstone.results.record import Forecast
 from rankstone.runners.construct import untrained
 
@@ -23,7 +23,7 @@ NO_SAMPLE = "no sample"
 """Start of the note of a forecast whose sample failed; the cell would fail likewise."""
 
 
-def forecast(job: Job, dataset: Dataset, progress: Progress = silent) -> Forecast:
+def forecast(job: Job, dataset: Dataset, progress: Progress) -> Forecast:
     """Return the forecast of the cell of `job`, from a sample measured in its own process.
 
     The process runs the cell on some documents and queries. No requests are sent to a paid API; for

@@ -160,11 +160,11 @@ def _long(table: Table, head: list[str], setup: list[str], fits: bool) -> Iterat
 def _body(table: Table) -> Iterator[str]:
     columns = _columns(table)
     yield from [rf"\begin{{tabular}}{{{''.join(columns)}}}", r"\toprule"]
-    yield from [] if table.headless else [_heads(table, columns), r"\midrule"]
+    yield from [] if table.headless else [_heads(table), r"\midrule"]
     yield from [*_rows(table, columns), r"\bottomrule", r"\end{tabular}"]
 
 
-def _heads(table: Table, columns: Sequence[str]) -> str:
+def _heads(table: Table) -> str:
     heads = []
     for n, column in enumerate(table.columns):
         lines = r"\\".join(escape(line) for line in _head_lines(table, n))

@@ -48,16 +48,14 @@ class Quick(NamedTuple):
     """The same for pairs closer than `CLOSE`."""
 
 
-def systems(
-    papers: Mapping[str, PaperSpec], tasks: Sequence[str], measure: str = "nDCG@10"
-) -> Systems:
-    """Return the distinct systems of `papers` that have a value on each of `tasks`.
+def systems(papers: Mapping[str, PaperSpec], tasks: Sequence[str]) -> Systems:
+    """Return the distinct systems of `papers` that have an nDCG@10 on each of `tasks`.
 
     Rows of one table with the same method and name are one system. Only the first system of each
     method defined here counts, and only the first with equal values, which are quotations.
     """
     found: dict[object, tuple[str, tuple[float, ...]]] = {}
-    for name, values, method in _complete(papers, tasks, measure):
+    for name, values, method in _complete(papers, tasks):
         if values not in (known for _, known in found.values()):
             found.setdefault(method or name, (name, values))
     names, rows = zip(*found.values(), strict=True)
@@ -65,12 +63,12 @@ def systems(
 
 
 def _complete(
-    papers: Mapping[str, PaperSpec], tasks: Sequence[str], measure: str
+    papers: Mapping[str, PaperSpec], tasks: Sequence[str]
 ) -> Iterator[tuple[str, tuple[float, ...], str | None]]:
     for table, paper in sorted(papers.items()):
         merged: dict[tuple[str, str | None], dict[str, float]] = {}
         for row in paper.rows:
-            if row.measure == measure:
+            if row.measure == "nDCG@10":
                 merged.setdefault((_plain(row), row.method), {}).update(row.expected)
         for (name, method), values in merged.items():
             if values.keys() >= set(tasks):

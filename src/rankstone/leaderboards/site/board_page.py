@@ -123,9 +123,7 @@ def _panel(site: Site, board: Board, view: View) -> dict[str, object]:
     }
 
 
-def board_page(
-    site: Site, board: Board, view: View, pairs: Sequence[Pair], queries: str = ""
-) -> str:
+def board_page(site: Site, board: Board, view: View, pairs: Sequence[Pair], queries: str) -> str:
     task, data = board.entries[0].record.task, board.entries[0].data
     return render(
         "board.html",
@@ -142,8 +140,8 @@ def board_page(
         grids=plotted(of_grids((entry.record for entry in board.done), site.methods)),
         loads=plotted(of_load(entry.record for entry in board.done)),
         table=tables.board_table(site, board, view),
-        notes=[*tables.notes(site, board), *_untested(view)],
-        method_notes=tables.method_notes(site, board),
+        notes=[*tables.notes(board), *_untested(view)],
+        method_notes=tables.method_notes(board),
         failed=[entry for entry in (*board.entries, *board.stale) if not entry.ok],
         pairs=pairs,
         queries=queries,

@@ -323,14 +323,14 @@ def _cost_cells(
     ]
 
 
-def notes(site: Site, board: Board) -> Iterator[str]:
+def notes(board: Board) -> Iterator[str]:
     """Yield remarks that are needed to interpret the table, each once."""
     yield f"{board.headline} with its interval: {board.entries[0].record.policy.intervals}."
     flags = [cost.flag(entry.record) for cost in COSTS for entry in board.entries]
     yield from dict.fromkeys(f"{flag.note}." for flag in flags if flag)
 
 
-def method_notes(site: Site, board: Board) -> list[tuple[str, list[Entry]]]:
+def method_notes(board: Board) -> list[tuple[str, list[Entry]]]:
     """Return remarks, each with the methods that it applies to."""
     found: dict[str, list[Entry]] = {}
     for entry in board.done:
