@@ -24,6 +24,13 @@ TEST = 8
 """The first so many animals are asked for in the test, each with two relevant documents."""
 
 
+class Texts(list[str]):
+    """The texts of documents, in memory."""
+
+    def take(self, positions: Any) -> list[str]:
+        return [self[position] for position in positions]
+
+
 def write_collection(root: Path) -> Path:
     """Write `tiny/animals`: 64 documents, a test split, and a train split that shares documents of
     one animal and one query with it; and a workspace with the task."""

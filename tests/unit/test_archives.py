@@ -14,7 +14,6 @@ from rankstone.benchmarks.storage.archives import FREE_BYTES, extracted
 from rankstone.errors import DataError
 
 ZEROS = bytes(FREE_BYTES)
-SLACK = 16 << 20
 
 
 def refused(archive: Path, message: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from rankstone.benchmarks.storage import download
 from rankstone.benchmarks.storage.download import Remote, fetch
 from rankstone.errors import ChecksumError, DataError, NetworkError, SourceGoneError
+from rankstone.runners.search.engines.servers.own_process import free_port
 from tests.servers import Served, serving
 
 BODY = bytes(range(256)) * 4000
@@ -152,12 +153,6 @@ def test_a_server_in_trouble_is_not_gone(
         fetch(remote(served), tmp_path / "set.zip", attempts=3)
     assert len(served.asked) == tries
     assert (tmp_path / "set.zip.part").read_bytes() == begun
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(

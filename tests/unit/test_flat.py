@@ -25,11 +25,6 @@ def random(n, dim=16, seed=0):
     return np.random.default_rng(seed).standard_normal((n, dim), dtype=np.float32)
 
 
-def brute(scores, k):
-    """Rank by descending score, then by ascending position."""
-    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
-
-
 @pytest.mark.parametrize("blocks", [1, 3, 50])
 @pytest.mark.parametrize("k", [1, 10, 700])
 def test_the_documents_are_those_of_faiss(blocks, k):

@@ -302,10 +302,6 @@ def test_qmsum_without_meetings_says_where_to_get_them(tmp_path: Path) -> None:
         open_dataset(task, Sources(data=None, cache=tmp_path))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def unpacked(data_folder: Path, name: str, tmp_path: Path) -> Dataset:
     return open_dataset(TASKS[name], Sources(data=data_folder, cache=tmp_path / "cache"))
 

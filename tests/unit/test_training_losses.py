@@ -29,7 +29,15 @@ from rankstone.training.negatives import BM25, as_pooled, with_negatives
 from rankstone.training.parts import PREPARATION
 from rankstone.training.samplers import BINS, topic_batches
 from rankstone.training.teachers import teacher_scores
-from tests.training_collection import DENSE, method, opened, recipe_run, sources, write_with_models
+from tests.training_collection import (
+    DENSE,
+    Texts,
+    method,
+    opened,
+    recipe_run,
+    sources,
+    write_with_models,
+)
 
 LENGTHS = {"query_length": 12, "document_length": 16}
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -320,17 +328,12 @@ def recipe(root: Path, **more: Any) -> Recipe:
     return found
 
 
-class Listed(list[str]):
-    def take(self, positions: Any) -> list[str]:
-        return [self[position] for position in positions]
-
-
 def test_negatives_by_chance_are_no_copies_and_never_relevant() -> None:
     rows = np.zeros(1, dtype=np.int64)
     asked = Recipe.model_construct(negatives="random", per_pair=2, depth=4, seed=0)
 
     def drawn(*documents: str) -> list[int]:
-        given: Any = Listed(documents)
+        given: Any = Texts(documents)
         judged = Examples(["q"], [rows], given, rows)
         found: list[int] = with_negatives(asked, judged, rows, rows, build_part(BM25, "a", "b"))[
             0
@@ -345,7 +348,7 @@ def test_negatives_by_chance_are_no_copies_and_never_relevant() -> None:
 
 def test_documents_outside_the_pool_may_become_negatives() -> None:
     rows, relevant = np.zeros(1, dtype=np.int64), np.array([0, 1])
-    given: Any = Listed(["fox fox fox", "fox and bear", "mole"])
+    given: Any = Texts(["fox fox fox", "fox and bear", "mole"])
     asked = Recipe.model_construct(negatives="bm25", per_pair=1, depth=1, seed=0, pooled=1)
     examples = Examples(["fox"], [relevant], given, rows)
     judged = as_pooled(asked, examples)

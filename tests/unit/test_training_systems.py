@@ -29,7 +29,7 @@ from rankstone.runners.search.quantisation.quantiser import Quantiser, opq
 from rankstone.runners.search.quantisation.trained_pq import whole_bytes
 from rankstone.runners.testing import MemoryChunks, PlainContext
 from rankstone.specs import MethodSpec
-from tests.training_collection import DENSE, method, opened, recipe_run, write_with_models
+from tests.training_collection import DENSE, Texts, method, opened, recipe_run, write_with_models
 
 BASE = {"data": ["own"], "repeated_queries": "drop", "steps": 2, "batch": 4, "learning_rate": 1e-3}
 scores = arrays(np.float64, (4, 7), elements=st.floats(-8, 8))
@@ -243,11 +243,6 @@ def test_centroids_of_another_size_are_refused(root: Path, tmp_path: Path) -> No
 class Few(Numbered):
     def start(self, documents: Any, seed: int) -> Quantiser:
         return opq(self.VECTORS, subvectors=2, bits=4, seed=seed)
-
-
-class Texts(list[str]):
-    def take(self, positions: Any) -> list[str]:
-        return [self[position] for position in positions]
 
 
 def identity(part: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rankstone.errors import AdapterError, DefinitionError, RankstoneWarning
-from rankstone.runners.representations.base import take
 from rankstone.runners.representations.ragged import Ragged, ragged
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
 from rankstone.runners.search.multi_vector.ball_carving import carved
@@ -17,19 +16,12 @@ from rankstone.runners.search.multi_vector.fde import FdeShape, FixedDimensional
 from rankstone.runners.search.multi_vector.muvera import Muvera, MuveraIndex
 from rankstone.runners.search.rescoring import RescoredIndex
 from rankstone.runners.testing import MemoryChunks, PlainContext
+from tests.numbered import Tokens, texts
 
 
 def encoder(seed=0, dim=8, **parameters):
     settings = {"repetitions": 3, "simhash_bits": 2, "inner_dim": 4, **parameters}
     return FixedDimensionalEncoder.draw(FdeShape(dim=dim, **settings), seed)
-
-
-def texts(lengths, dim=8, seed=0, unit=False):
-    rng = np.random.default_rng(seed)
-    tokens = rng.standard_normal((sum(lengths), dim)).astype(np.float32)
-    if unit:
-        tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
-    return Ragged(tokens, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
 def bits_of(token, planes):
@@ -208,19 +200,6 @@ def test_tokens_on_a_hyperplane_fall_to_the_same_side_in_every_batch():
     np.testing.assert_array_equal(own._block_of(tokens)[:, 0], sides)
     alone = [own._block_of(tokens[row : row + 1])[0, 0] for row in range(400)]
     np.testing.assert_array_equal(alone, sides)
-
-
-class Tokens:
-    """An encoder of tokens: each text is the position of a given representation."""
-
-    def __init__(self, documents):
-        self.documents = documents
-
-    def encode(self, positions, role):
-        return take(self.documents, np.array(positions, dtype=np.int64))
-
-    def describe(self):
-        return {"encoder": "given"}
 
 
 def built(documents, tmp_path, **parameters):

@@ -4,29 +4,11 @@ import numpy as np
 import pytest
 
 from rankstone.errors import AdapterError
-from rankstone.runners.representations.base import take
 from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.search.exact.maxsim import MaxSimIndex
 from rankstone.runners.search.multi_vector.single_vector import SingleVector, SingleVectorIndex
 from rankstone.runners.testing import MemoryChunks, PlainContext
-
-
-class Tokens:
-    """An encoder of tokens: each text is the position of a given representation."""
-
-    def __init__(self, documents):
-        self.documents = documents
-
-    def encode(self, positions, role):
-        return take(self.documents, np.array(positions, dtype=np.int64))
-
-    def describe(self):
-        return {"encoder": "given"}
-
-
-def texts(lengths, dim=8, seed=0):
-    tokens = np.random.default_rng(seed).standard_normal((sum(lengths), dim)).astype(np.float32)
-    return Ragged(tokens, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+from tests.numbered import Tokens, texts
 
 
 def built(documents, tmp_path, **parameters):
