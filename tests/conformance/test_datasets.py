@@ -87,7 +87,9 @@ FILTERED = {
 
 
 @pytest.mark.parametrize("name", LOCAL)
-def test_local_collection(name: str, data_folder: Path, cache: Path) -> None:
+def test_a_local_collection_has_the_counts_and_ends_of_its_definition(
+    name: str, data_folder: Path, cache: Path
+) -> None:
     task = TASKS[name]
     sources = Sources(data=data_folder, cache=cache)
     data = open_dataset(task, sources)
@@ -144,7 +146,9 @@ def test_official_judgements_name_passages_outside_of_the_pool(
     # It takes seconds, and differs from functions-500 in its number of documents alone.
     [pytest.param(n, marks=pytest.mark.slow) if n.endswith("-5000") else n for n in EMBEDDED],
 )
-def test_embedded_collection(name: str, session_cache: Path) -> None:
+def test_an_embedded_collection_is_whole_and_its_documents_do_not_hold_the_queries(
+    name: str, session_cache: Path
+) -> None:
     data = open_dataset(TASKS[name], Sources(data=None, cache=session_cache))
     check(data)
     assert data.warnings == ()

@@ -339,7 +339,7 @@ def command(place: Path, *arguments: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("forked")
-def test_exit_codes(
+def test_the_exit_code_tells_success_failed_cells_and_wrong_usage_apart(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")

@@ -153,7 +153,7 @@ def test_list_states_the_availability_of_every_task(run: Run) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_list_of_some_tasks(run: Run) -> None:
+def test_the_list_can_be_limited_to_named_tasks(run: Run) -> None:
     code, out, _ = run("list", "letters", "./mine")
     assert code == 0
     lines = [line for line in out.splitlines() if " t/" in line or " files/" in line]
@@ -226,7 +226,7 @@ def test_verify_hashes_and_lists_the_pins(run: Run) -> None:
     assert {len(digest) for _, digest in digests} == {64}
 
 
-def test_verify_of_unprepared_data(run: Run) -> None:
+def test_data_that_are_not_prepared_cannot_be_verified(run: Run) -> None:
     code, _, err = run("verify", "letters")
     assert code == 2
     assert "not prepared" in err

@@ -178,7 +178,7 @@ def test_a_cell_of_a_table(here: Session) -> None:
         here.explain("mine@tiny/letters", 0.5, rerun=True)
 
 
-def test_the_command(here: Session) -> None:
+def test_the_command_explains_a_published_number(here: Session) -> None:
     options = [
         *("--workspace", str(here.workspace), "--data", str(here.data)),
         *("--cache", str(here.cache), "--results", str(here.results)),

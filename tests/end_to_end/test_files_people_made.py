@@ -93,7 +93,9 @@ def mean(record: RunRecord) -> float:
         (lzma.compress((BOM + RUN).encode()), bz2.compress(("#\n" + QRELS).encode())),
     ],
 )  # fmt: skip
-def test_the_same_number(tmp_path: Path, run: str | bytes, qrels: str | bytes) -> None:
+def test_forms_of_one_run_and_its_judgements_give_the_same_number(
+    tmp_path: Path, run: str | bytes, qrels: str | bytes
+) -> None:
     record = score(tmp_path, run, qrels)
     assert mean(record) == pytest.approx(RIGHT, abs=1e-12)
     assert record.queries is not None
@@ -125,7 +127,9 @@ def test_the_same_number(tmp_path: Path, run: str | bytes, qrels: str | bytes) -
         *((RUN, pack(QRELS.encode())[:-9], "x.qrels: truncated") for pack in PACK.values()),
     ],
 )
-def test_a_refusal(tmp_path: Path, run: str | bytes, qrels: str | bytes, message: str) -> None:
+def test_a_refused_file_stores_no_record(
+    tmp_path: Path, run: str | bytes, qrels: str | bytes, message: str
+) -> None:
     with pytest.raises((DataError, ResultsError), match=message):
         score(tmp_path, run, qrels)
     assert not (tmp_path / "results").exists()
@@ -147,7 +151,9 @@ def test_a_refusal(tmp_path: Path, run: str | bytes, qrels: str | bytes, message
         (RUN.replace("d3 2 8", "d3 2 9.5"), QRELS, r"ranks of 1 queries, such as 'q2', contradict"),
     ],
 )
-def test_a_warning(tmp_path: Path, run: str, qrels: str, message: str) -> None:
+def test_what_may_make_a_number_misleading_is_warned_about(
+    tmp_path: Path, run: str, qrels: str, message: str
+) -> None:
     assert not warned(score(tmp_path).warnings, message)
     assert warned(score(tmp_path, run, qrels).warnings, message)
 
@@ -202,7 +208,9 @@ def padded(text: str, *ids: str) -> str:
         {"corpus_old.jsonl": CORPUS, "corpus2.txt": "x"},
     ],
 )  # fmt: skip
-def test_the_same_collection(tmp_path: Path, changes: dict[str, str | bytes | None]) -> None:
+def test_forms_of_one_collection_have_the_same_digests(
+    tmp_path: Path, changes: dict[str, str | bytes | None]
+) -> None:
     files = {name: text for name, text in {**FILES, **changes}.items() if text is not None}
     assert opened(tmp_path / "other", files).sha256 == opened(tmp_path).sha256
 
@@ -249,7 +257,9 @@ def test_relevant_documents_that_the_corpus_does_not_hold(tmp_path: Path) -> Non
          '{"id": "q2", "title": "b"}'),
     ],
 )  # fmt: skip
-def test_files_of_trec(tmp_path: Path, docs: str, topics: str, pack: Packer) -> None:
+def test_trec_files_may_have_marks_comments_and_compression(
+    tmp_path: Path, docs: str, topics: str, pack: Packer
+) -> None:
     files = {"docs": docs, "topics": topics, "qrels": JUDGED}
     files = {name: BOM + "# a comment\n\n" + text for name, text in files.items()}
     packed = {name: pack(text.encode()) for name, text in files.items()}

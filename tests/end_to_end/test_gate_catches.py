@@ -124,7 +124,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow  # prompts reach vectors: test_checkpoints; drops are caught: above
-def test_a_lost_prompt(modules: Path, tmp_path: Path) -> None:
+def test_a_lost_prompt_fails_the_gate(modules: Path, tmp_path: Path) -> None:
     """The real weights of all-MiniLM, with and without the query prompt."""
     base = Workspace.find(ROOT).method("dense/all-minilm-l6-v2")
 
@@ -212,7 +212,7 @@ def test_every_round_is_a_run_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_fifth_slower(measured: Path, tmp_path: Path) -> None:
+def test_a_version_that_is_a_fifth_slower_is_shown_to_be(measured: Path, tmp_path: Path) -> None:
     """Forty rounds, because on a busy machine the ratio of one round varies by a fifth and more."""
     versions = str(ROOT), str(slowed(tmp_path / "slow", 0.2))
     slight = GateRules(quality=(), cost=(CostRule(figure="median latency", allowance=1.05),))

@@ -195,7 +195,9 @@ def place(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("command", "expected"), FORMS)
-def test_a_form(sh: Shell, place: Path, command: str, expected: str) -> None:
+def test_every_command_of_the_tour_works_from_the_wheel(
+    sh: Shell, place: Path, command: str, expected: str
+) -> None:
     """Commands run in one folder, each after the previous ones."""
     assert expected in sh(place, command)
 

@@ -197,7 +197,7 @@ def test_judgements_alone_are_enough(place: Path) -> None:
     assert alone.task.sha256 == {"judgements": whole.task.sha256["judgements"]}
 
 
-def test_judgements_from_a_file(place: Path) -> None:
+def test_a_score_by_a_file_of_judgements_is_verified_by_that_file(place: Path) -> None:
     file = place / "data" / "tiny" / "letters" / "qrels" / "test.tsv"
     record = score(place, "--qrels", str(file), "--relevance", "2")
     assert (record.task.name[:11], record.policy.relevance) == ("qrels/test-", 2)
@@ -571,7 +571,9 @@ def test_show_has_every_section(scored: Path) -> None:
 
 
 @pytest.mark.parametrize("tool", ["trec_eval", "msmarco", "beir", "mteb"])
-def test_show_as_another_tool(scored: Path, tool: str) -> None:
+def test_values_shown_by_another_tools_rules_are_beside_the_stored_ones(
+    scored: Path, tool: str
+) -> None:
     for name in ("letters", "graded", "own", "judged"):
         record = f"runs/mine@tiny/{name}"
         stored = next(r for r in records(scored) if r.task.name == f"tiny/{name}")

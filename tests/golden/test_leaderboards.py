@@ -35,7 +35,7 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_rendered_as_committed(name: str) -> None:
+def test_the_board_is_rendered_as_committed(name: str) -> None:
     format, width = GOLDEN[name]
     text = drawn(demo_records(), format, width=width)
     if os.environ.get("REGENERATE"):
@@ -118,10 +118,10 @@ def test_csv_keeps_every_digit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "csv", "json", "svg"])
-def test_no_records(format: str) -> None:
+def test_every_format_draws_a_board_without_records(format: str) -> None:
     assert drawn([], format)
 
 
-def test_an_unknown_format() -> None:
+def test_an_unknown_format_is_refused_with_its_neighbour() -> None:
     with pytest.raises(ResultsError, match=r"no format 'mardown'.*Did you mean: markdown"):
         drawn([], "mardown")

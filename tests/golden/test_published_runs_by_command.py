@@ -56,7 +56,7 @@ def score(place: Path, data: Path, run: Path, *arguments: str) -> None:
 
 
 @pytest.mark.parametrize(("system", "year"), PUBLISHED_NDCG_10)
-def test_a_published_run(
+def test_a_published_run_has_its_published_value_by_task_and_by_file(
     place: Path, data_folder: Path, official: Path, system: str, year: int
 ) -> None:
     file = data_folder / "runs" / f"{system}.dl{year}.trec.zst"

@@ -50,7 +50,7 @@ def by_beir(run: dict[str, dict[str, float]], qrels: dict[str, dict[str, int]]) 
 
 @settings(max_examples=150, deadline=None)
 @given(run=runs, qrels=qrels_of)
-def test_beir(run, qrels) -> None:
+def test_values_by_the_rules_of_beir_are_those_of_beir(run, qrels) -> None:
     theirs = by_beir(run, qrels)
     measures = [f"{kind}@{cutoff}" for kind in KINDS for cutoff in CUTOFFS]
     lines = lines_of(run)

@@ -69,5 +69,5 @@ def test_what_killed_processes_wrote_is_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_kills(tmp_path: Path) -> None:
+def test_two_hundred_kills_damage_nothing(tmp_path: Path) -> None:
     kill_some_times(tmp_path, 200)

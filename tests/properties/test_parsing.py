@@ -109,7 +109,7 @@ def check(content: bytes, packed: bool, block: int, rows: int, chars: int) -> No
     lines=MOSTLY_GOOD, end=ENDS, last=st.booleans(), packed=st.booleans(), bom=st.booleans(),
     block=st.integers(1, 400), rows=st.integers(1, 6), chars=st.integers(1, 80),
 )  # fmt: skip
-def test_the_same_bytes(
+def test_blocks_and_lines_give_the_same_bytes(
     lines: list[bytes], end: bytes, last: bool, packed: bool, bom: bool,
     block: int, rows: int, chars: int,
 ) -> None:  # fmt: skip
@@ -119,5 +119,5 @@ def test_the_same_bytes(
 
 @settings(deadline=None, max_examples=300)
 @given(lines=ANY_LINES, end=ENDS, block=st.integers(1, 400))
-def test_the_same_errors(lines: list[bytes], end: bytes, block: int) -> None:
+def test_blocks_and_lines_give_the_same_errors(lines: list[bytes], end: bytes, block: int) -> None:
     check(end.join(lines), False, block, 3, 50)

@@ -114,7 +114,9 @@ def write(folder: Path, name: str, content: bytes | Sequence[str]) -> Path:
 
 @SMALL
 @given(collections(), st.data())
-def test_run_files_and_judgements(c: Collection, data: st.DataObject) -> None:
+def test_decorated_run_files_and_judgements_are_read_as_plain_ones(
+    c: Collection, data: st.DataObject
+) -> None:
     run = [" ".join(row) for row in c.rows()]
     given = data.draw(decorated(run, mixed=True)), data.draw(decorated(trec(c), mixed=True))
     with tempfile.TemporaryDirectory() as name:
@@ -146,7 +148,7 @@ def as_json(records: Sequence[dict[str, str]]) -> list[str]:
 
 @SMALL
 @given(collections(), st.data())
-def test_collections(c: Collection, data: st.DataObject) -> None:
+def test_decorated_collections_are_read_as_plain_ones(c: Collection, data: st.DataObject) -> None:
     documents = [{"_id": d, "text": f"text of {d}"} for d in c.documents]
     queries = [{"_id": q, "text": f"query {q}"} for q in c.queries]
     parts = {"corpus": documents, "queries": queries}
@@ -170,7 +172,9 @@ def test_collections(c: Collection, data: st.DataObject) -> None:
 
 @SMALL
 @given(collections(), st.data())
-def test_files_of_other_forms(c: Collection, data: st.DataObject) -> None:
+def test_decorated_files_of_other_forms_are_read_as_plain_ones(
+    c: Collection, data: st.DataObject
+) -> None:
     texts = [(id, f"text {n}") for n, id in enumerate(c.documents)]
     tabbed = [f"{id}\t{text}" for id, text in texts]
     marked = [f"<DOC><DOCNO> {n} </DOCNO>\n<TEXT>{text}</TEXT></DOC>" for n, text in texts_of(c)]

@@ -37,7 +37,9 @@ def written(folder: str, rows: list[tuple[str, ...]], batch: int) -> tuple[TextT
 
 @settings(deadline=None, max_examples=60)
 @given(rows=ROWS, batch=st.integers(1, 5), data=st.data())
-def test_round_trip(rows: list[tuple[str, ...]], batch: int, data: st.DataObject) -> None:
+def test_rows_read_back_as_written(
+    rows: list[tuple[str, ...]], batch: int, data: st.DataObject
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         table, mapped = written(folder, rows, batch)
         start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(rows))] * 2)))
@@ -64,7 +66,9 @@ def test_digests_are_equal_exactly_where_the_rows_are(
 
 @settings(deadline=None, max_examples=60)
 @given(values=st.lists(PLAIN, unique=True, min_size=1), wanted=st.lists(PLAIN, unique=True))
-def test_positions_of(values: list[str], wanted: list[str]) -> None:
+def test_positions_are_those_of_a_search_through_the_list(
+    values: list[str], wanted: list[str]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         _, mapped = written(folder, [(value, "", "") for value in values], 3)
         found = positions_of(mapped.column("id"), text_array(wanted)[0])

@@ -22,7 +22,9 @@ scores = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 @settings(deadline=None)
 @given(ids, ids, st.data())
-def test_round_trip(query_ids: list[str], names: list[str], data: st.DataObject) -> None:
+def test_a_run_reads_back_as_written(
+    query_ids: list[str], names: list[str], data: st.DataObject
+) -> None:
     places = st.permutations(range(-1, len(names)))
     docs = np.array([data.draw(places) for _ in query_ids], np.int64)
     row = st.lists(scores, min_size=docs.shape[1], max_size=docs.shape[1])

@@ -86,7 +86,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("passage", "answer", "expected"), CASES)
-def test_one_answer(passage: str, answer: str, expected: bool) -> None:
+def test_an_answer_is_a_run_of_whole_tokens(passage: str, answer: str, expected: bool) -> None:
     assert has_answer(passage, [answer]) is expected
 
 
@@ -145,7 +145,7 @@ def test_each_passage_is_read_once_and_in_order(monkeypatch: pytest.MonkeyPatch)
     assert match(answers, query, document, passages).tolist() == found.tolist()
 
 
-def test_no_pairs_at_all() -> None:
+def test_no_pairs_match_nothing() -> None:
     nothing = np.zeros(0, dtype=np.int64)
     assert match([], nothing, nothing, lambda p: []).tolist() == []
 

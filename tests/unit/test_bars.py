@@ -21,7 +21,7 @@ from tests.records import make_record
     ("seconds", "expected"),
     [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1:00 min"), (187, "3:07 min"), (7500, "2:05 h")],
 )
-def test_time_left(seconds: float, expected: str) -> None:
+def test_a_duration_has_seconds_minutes_or_hours(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 
 
@@ -35,7 +35,9 @@ def test_time_left(seconds: float, expected: str) -> None:
         (1_500_000, 6_000_000, 1e6, "bytes", "1.5 MB/6.0 MB  1.0 MB/s  4 s left"),
     ],
 )
-def test_figures(done: int, total: int | None, rate: float, unit: Unit, expected: str) -> None:
+def test_figures_show_counts_bytes_and_rates(
+    done: int, total: int | None, rate: float, unit: Unit, expected: str
+) -> None:
     assert figures(done, total, rate=rate, unit=unit) == expected
 
 

@@ -107,13 +107,13 @@ EXPECTED = [
         {"qrels": QRELS.replace("query-id\tcorpus-id", "query_id\tdoc_id")},
     ],
 )
-def test_forms_of_one_collection(tmp_path: Path, changes: dict[str, str]) -> None:
+def test_forms_of_one_collection_are_read_alike(tmp_path: Path, changes: dict[str, str]) -> None:
     data = open_files(tmp_path, **changes)
     assert summary(data) == EXPECTED
     assert data.warnings == ()
 
 
-def test_gzipped_files(tmp_path: Path) -> None:
+def test_gzipped_files_are_read_as_plain_ones(tmp_path: Path) -> None:
     files = {f"{name}.gz": gzip.compress(text.encode()) for name, text in FILES.items()}
     write(tmp_path / "data/b/c", dict(files))
     assert summary(opened(tmp_path)) == EXPECTED
@@ -203,7 +203,7 @@ def test_columns_in_the_wrong_order(tmp_path: Path, qrels: str, where: str) -> N
         open_files(tmp_path, qrels=qrels)
 
 
-def test_a_truncated_gzip(tmp_path: Path) -> None:
+def test_a_truncated_gzip_is_refused(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {**FILES}
     del files["corpus.jsonl"]
     files["corpus.jsonl.gz"] = gzip.compress(CORPUS.encode() * 99)[:-20]
@@ -267,7 +267,7 @@ def test_a_converted_archive_is_not_extracted_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40, 0.5, 0.98])
-def test_a_truncated_archive(tmp_path: Path, cut: float) -> None:
+def test_a_truncated_archive_is_refused_and_leaves_nothing(tmp_path: Path, cut: float) -> None:
     noise = "".join(chr(33 + i * i * 7 % 91) for i in range(5000))
     archive = pack(tmp_path / "data/p.tar.zst", {**FILES, "qrels/zzz.md": noise})
     content = archive.read_bytes()

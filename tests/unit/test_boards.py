@@ -143,7 +143,7 @@ def test_records_that_cannot_be_paired_are_reported_as_untested(stored, tmp_path
     assert any("not tested" in note and "corpus differ" in note for note in made.notes)
 
 
-def test_filters(stored):
+def test_filters_choose_the_methods_of_a_board(stored):
     def methods(**changes):
         return {m for m, _ in board(spec(**changes), stored, tasks=TASKS, methods=known).rows}
 
@@ -298,7 +298,7 @@ def test_a_board_that_is_not_defined():
         chosen({"demo": None}, ["dmo"], "Leaderboard")
 
 
-def test_by_command(tmp_path):
+def test_a_defined_board_is_drawn_by_command(tmp_path):
     out = tmp_path / "t.tex"
     found = CliRunner().invoke(
         app, ["leaderboard", "long-documents", "--format", "latex", "-o", str(out)]

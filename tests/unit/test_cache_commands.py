@@ -111,7 +111,9 @@ def test_verify_names_what_is_damaged(cache: Path) -> None:
         (["--all"], {"whole", "partial", "foreign"}),
     ],
 )
-def test_rm(cache: Path, arguments: list[str], gone: set[str]) -> None:
+def test_rm_removes_what_is_named_and_states_the_bytes(
+    cache: Path, arguments: list[str], gone: set[str]
+) -> None:
     folders = [cache / "encodings" / KEYS[name] for name in gone]
     size = sum(path.stat().st_size for folder in folders for path in folder.iterdir())
     found = invoke("rm", *arguments, "--cache", cache)

@@ -110,7 +110,7 @@ def check(runner: Any, expected: dict[str, Any]) -> None:
     ("name", "engine"),
     [(n, "torch") for n in PLAIN] + [(n, "openvino") for n in BOTH_ENGINES],
 )
-def test_a_plain_encoder(name, engine, tmp_path):
+def test_a_plain_encoder_has_the_vectors_of_its_card(name, engine, tmp_path):
     facts = PLAIN[name]
     facts.write(tmp_path / "model")
     runner = runner_of(name, tmp_path / "model", engine=engine)
@@ -138,7 +138,7 @@ def test_mcontriever_reads_straightened_text(tmp_path):
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.parametrize("name", ["dpr-single-nq", "dpr-multiset"])
-def test_dpr(name, engine, tmp_path):
+def test_dpr_has_the_vectors_of_transformers_towers(name, engine, tmp_path):
     from transformers import DPRContextEncoder, DPRQuestionEncoder
 
     kinds = {"question_encoder": DPRQuestionEncoder, "ctx_encoder": DPRContextEncoder}
@@ -195,7 +195,7 @@ def test_dprs_template_makes_the_pair_of_title_and_text(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_ance(engine, tmp_path):
+def test_ance_has_the_vectors_of_its_head(engine, tmp_path):
     tiny.ance(tmp_path / "model")
     runner = runner_of("ance", tmp_path / "model", engine=engine)
     weights = torch.load(tmp_path / "model" / "pytorch_model.bin", weights_only=True)
@@ -228,7 +228,7 @@ def test_weights_that_are_missing_are_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
-def test_unixcoder(engine, tmp_path):
+def test_unixcoder_has_the_vectors_of_its_authors_code(engine, tmp_path):
     tiny.unixcoder(tmp_path / "model")
     runner = runner_of("unixcoder", tmp_path / "model", engine=engine)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
@@ -246,7 +246,7 @@ def test_unixcoder(engine, tmp_path):
     check(runner, expected)
 
 
-def test_nomic(tmp_path):
+def test_nomic_truncates_normed_vectors(tmp_path):
     tiny.nomic(tmp_path / "model")
     normed = {}
     for role, prefix in (("query", "search_query: "), ("document", "search_document: ")):
@@ -265,7 +265,7 @@ def test_nomic(tmp_path):
         assert WORKSPACE.method(f"dense/{name}").parameters["max_length"] == 8192
 
 
-def test_mamba_retriever(tmp_path):
+def test_mamba_retriever_takes_the_state_of_the_end(tmp_path):
     tiny.mamba(tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     model = AutoModel.from_pretrained(tmp_path / "model")
@@ -371,7 +371,7 @@ def test_every_definition_is_built_with_what_it_states_of_a_benchmark():
                 build_runner(untrained(spec.on_task(stated)))
 
 
-def test_modular_star_encoder(tmp_path):
+def test_modular_star_encoder_has_the_vectors_of_its_card(tmp_path):
     tiny.modular_star_encoder(tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model", padding_side="left")
     model = AutoModel.from_pretrained(tmp_path / "model", trust_remote_code=True)

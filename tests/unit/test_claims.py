@@ -190,7 +190,7 @@ def test_ratios_of_latency_are_of_one_machine(tmp_path):
     assert "no number 'profile.index.speed'" in only(unknown, records).reason
 
 
-def test_share_and_value(tmp_path):
+def test_a_share_is_a_ratio_and_a_value_the_measure(tmp_path):
     records = {
         **stored(tmp_path, "a/x", rotated(0), ndcg=np.full(40, 0.45)),
         **stored(tmp_path, "a/y", rotated(0), ndcg=np.full(40, 0.5)),

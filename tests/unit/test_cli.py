@@ -31,13 +31,13 @@ def test_help_is_whole_and_names_no_type_of_python(command: str) -> None:
     assert not re.search(r"--\S+ <(list|str|int|float|path)\b", text)
 
 
-def test_results_that_are_no_folder(tmp_path: Path) -> None:
+def test_results_that_are_no_folder_are_refused(tmp_path: Path) -> None:
     found = invoke("leaderboard", "--results", tmp_path / "typo")
     assert isinstance(found.exception, ResultsError)
     assert "typo: no such folder" in str(found.exception)
 
 
-def test_no_records(tmp_path: Path) -> None:
+def test_a_board_without_records_says_how_to_get_them(tmp_path: Path) -> None:
     for suite in ([], ["--suite", "beir-13"]):
         found = invoke("leaderboard", "--results", tmp_path, "--workspace", ROOT, *suite)
         assert found.stdout.strip().startswith("No records. (")

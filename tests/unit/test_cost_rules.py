@@ -124,7 +124,7 @@ def test_more_is_better_where_the_cost_says_so() -> None:
         ((), {}, []),
     ],
 )
-def test_marks(values: tuple, options: dict, marks: list) -> None:
+def test_the_best_and_the_second_are_marked(values: tuple, options: dict, marks: list) -> None:
     texts = ["-" if value is None else f"{value:.3f}" for value in values]
     assert marked(texts, values, **options) == marks
 

@@ -95,7 +95,7 @@ def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sys.modules.pop("third_party_adapter", None)
 
 
-def test_models_within_reach(
+def test_the_report_tells_which_models_are_within_reach(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: str
 ) -> None:
     pytest.importorskip("huggingface_hub")
@@ -191,7 +191,9 @@ def test_libraries_of_an_adapter_are_looked_up(
     assert ("needs the extra 'dense'" in found.detail) == (state == "absent")
 
 
-def test_tasks_within_reach(workspace: Workspace, tmp_path: Path) -> None:
+def test_the_report_tells_which_tasks_are_within_reach(
+    workspace: Workspace, tmp_path: Path
+) -> None:
     here = tmp_path / "data" / "beir" / "here"
     (here / "qrels").mkdir(parents=True)
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
@@ -216,7 +218,7 @@ def test_it_agrees_with_data_list(tmp_path: Path) -> None:
     assert "to fetch" in find(place, tmp_path)["loco"].detail
 
 
-def test_benchmarks_without_their_libraries(
+def test_benchmarks_without_their_libraries_are_reported_as_wrong(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "rankstone.benchmarks.availability", None)

@@ -158,7 +158,7 @@ def test_a_server_in_trouble_is_not_gone(
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:{port}/set.zip", "http://no-such-host.invalid/set.zip"]
 )
-def test_no_network(tmp_path: Path, url: str) -> None:
+def test_without_a_network_the_error_names_url_and_file(tmp_path: Path, url: str) -> None:
     url = url.format(port=free_port())
     with pytest.raises(NetworkError) as caught:
         fetch(Remote(url=url), tmp_path / "set.zip", attempts=2)

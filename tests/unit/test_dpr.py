@@ -85,7 +85,7 @@ def mirror(tmp_path: Path) -> Path:
     "content",
     [TSV, TSV.replace("\n", "\r\n"), "\ufeff" + TSV, TSV.rstrip("\n"), TSV.partition("\n")[2]],
 )
-def test_passages(tmp_path: Path, content: str) -> None:
+def test_forms_of_a_passage_file_are_read_alike(tmp_path: Path, content: str) -> None:
     assert list(read_passages(write(tmp_path / "p.tsv", content))) == DOCUMENTS
 
 
@@ -106,7 +106,7 @@ def test_passages(tmp_path: Path, content: str) -> None:
         ),
     ],
 )
-def test_questions(tmp_path: Path, name: str, content: str) -> None:
+def test_forms_of_a_question_file_are_read_alike(tmp_path: Path, name: str, content: str) -> None:
     assert list(read_questions(write(tmp_path / name, content))) == ASKED
 
 
@@ -136,7 +136,7 @@ HUGE = '"' + "x" * 140_000
         (f"4\t{HUGE}\ttitle", r"line 5: malformed \(field larger"),
     ],
 )
-def test_a_malformed_passage(tmp_path: Path, line: str, message: str) -> None:
+def test_a_malformed_passage_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = write(tmp_path / "p.tsv", f"{TSV}{line}\n")
     with pytest.raises(DataError, match=message):
         list(read_passages(path))
@@ -157,7 +157,7 @@ def test_a_malformed_passage(tmp_path: Path, line: str, message: str) -> None:
         ("who\t[str(1)]", "line 4: the answers must be a list of strings"),
     ],
 )
-def test_a_malformed_question(tmp_path: Path, line: str, message: str) -> None:
+def test_a_malformed_question_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = write(tmp_path / "q.csv", f"{CSV}\n{line}\n")
     with pytest.raises(DataError, match=message):
         list(read_questions(path))
@@ -256,7 +256,7 @@ def test_judgements_are_not_to_be_had(mirror: Path, sources: Sources) -> None:
         open_dataset(task(judge="judgements"), sources)
 
 
-def test_an_unknown_question_file(sources: Sources) -> None:
+def test_an_unknown_question_file_is_refused_with_its_neighbour(sources: Sources) -> None:
     with pytest.raises(DefinitionError, match=r"'nq-tset.qa.csv' cannot be downloaded.*nq-test"):
         load(task(), sources, questions="nq-tset.qa.csv")
 

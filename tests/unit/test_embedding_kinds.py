@@ -265,7 +265,7 @@ def entry(**values: Any) -> SimpleNamespace:
     return SimpleNamespace(**{**usual, **values})
 
 
-def test_prompts_of_mtebs_registry(monkeypatch):
+def test_prompts_are_those_that_mteb_composes(monkeypatch):
     """As composed by MTEB's `get_task_instruction` and its loader."""
     types = ModuleType("mteb.types")
     roles = SimpleNamespace(query="query", document="document")
@@ -413,7 +413,7 @@ PROMPTS = {
 """Prompts of queries and documents on SciFact, by the same registry."""
 
 
-def test_the_facts_of_definitions():
+def test_definitions_state_model_revision_and_prompts():
     task = WORKSPACE.task("beir/scifact")
     found, prompts = {}, {}
     for name in REVISIONS:

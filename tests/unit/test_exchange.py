@@ -93,7 +93,7 @@ def test_one_parquet_table_of_every_value(results, tmp_path):
     assert set(frame["method"]) == {METHOD}
 
 
-def test_mteb_and_back(results, tmp_path):
+def test_an_export_to_mteb_is_imported_with_the_same_values(results, tmp_path):
     path, _ = exported(results, tmp_path, "mteb")
     assert path.name == "SciFact.json"
     body = json.loads(path.read_text())
@@ -256,7 +256,7 @@ def test_parts_of_a_task_of_mteb_are_one_file(tmp_path):
     }
 
 
-def test_by_command(results, tmp_path):
+def test_results_are_exported_and_imported_by_command(results, tmp_path):
     arguments = ["--results", str(results), "-o", str(tmp_path / "out")]
     found = CliRunner().invoke(app, ["export", "minilm", "--to", "mteb", *arguments])
     assert found.exit_code == 0, found.output

@@ -15,7 +15,7 @@ from rankstone.leaderboards import numbers as figures
         (None, "–"), (float("nan"), "–"), (pd.NA, "–"),
     ],
 )  # fmt: skip
-def test_quality(value: float, text: str) -> None:
+def test_quality_has_three_decimals_and_no_leading_zero(value: float, text: str) -> None:
     assert figures.quality(value) == text
 
 
@@ -27,7 +27,7 @@ def test_quality(value: float, text: str) -> None:
         (999.9, "1,000"), (1234567, "1,230,000"), (0, "0"), (None, "–"), (pd.NA, "–"),
     ],
 )  # fmt: skip
-def test_significant(value: float, text: str) -> None:
+def test_figures_have_three_significant_digits(value: float, text: str) -> None:
     assert figures.significant(value) == text
 
 
@@ -38,7 +38,7 @@ def test_significant_keeps_three_digits(value: float) -> None:
     assert read == pytest.approx(value, rel=5.1e-3, abs=5.1e-4 if value >= 0.01 else 0)
 
 
-def test_interval_and_count() -> None:
+def test_unknown_ends_and_counts_are_not_drawn_as_zero() -> None:
     assert figures.interval(0.488, 0.5139) == ".488–.514"
     assert figures.interval(None, 0.5) == "–"
     assert figures.count(4007, "query", "queries") == "4,007 queries"

@@ -71,7 +71,7 @@ def test_folds_of_equal_size_and_too_few_groups() -> None:
         folds_of(np.arange(103) % 2, ids, 3)
 
 
-def test_names_of_folds() -> None:
+def test_a_fold_has_its_own_name_and_digest() -> None:
     cranfield = Workspace.find(ROOT).task("classic/cranfield")
     fold = cranfield.cut(["fold2of5", "k20"])
     assert (fold.name, fold.fold, fold.train_split) == (
@@ -158,7 +158,7 @@ def test_functions_of_packages_leave_out_those_of_the_test(
         packages.load(spec, unused, packages={"absent": "absent"})
 
 
-def test_shares_of_the_splits() -> None:
+def test_a_twentieth_of_the_functions_is_the_test_split() -> None:
     drawn = [packages.split_of(f"package.module.function_{n}") for n in range(4000)]
     assert 150 < drawn.count("test") < 250
     assert stdlib.split_of("a") in ("train", "test")

@@ -71,7 +71,7 @@ def slower(times):
         (lambda v: np.where(np.arange(300) < 60, v - 0.4, v), "regression", "adjusted p"),
     ],
 )
-def test_quality(sides, change, verdict, detail):
+def test_the_verdict_of_quality_follows_allowance_and_hard_limit(sides, change, verdict, detail):
     put(sides[0])
     put(sides[1], change(BASE))
     (one,) = judged(sides)
@@ -290,7 +290,7 @@ RECORDED = {
         ("stdlib/functions", "not shown", "more rounds may decide"),
     ],
 )
-def test_recorded_rounds(task, verdict, said):
+def test_recorded_rounds_show_a_slower_checkout_unless_they_vary_too_much(task, verdict, said):
 
     plain = make_record().profile.latency.total.p50_ms
     sides = [[make_record(profile=slower(ms / plain)) for ms in side] for side in RECORDED[task]]
@@ -352,7 +352,7 @@ def command(sides, *more, **environment):
     return CliRunner().invoke(app, arguments, env=environment)
 
 
-def test_exit_codes_and_files(sides, tmp_path):
+def test_the_exit_code_and_the_files_tell_the_verdict(sides, tmp_path):
     put(sides[0])
     put(sides[1])
     assert command(sides).exit_code == 0
@@ -435,7 +435,7 @@ def test_junit_is_of_the_common_schema_and_its_sums_agree(sides):
     assert float(timed.get("time")) == pytest.approx(slow.own_seconds, abs=0.001)
 
 
-def test_a_rules_file(sides, tmp_path):
+def test_rules_of_a_file_are_applied_and_faults_in_it_named(sides, tmp_path):
     put(sides[0])
     put(sides[1], BASE - 0.01)
     rules = tmp_path / "rules.toml"

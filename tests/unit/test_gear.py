@@ -159,7 +159,7 @@ def test_scores_of_a_query_add_up_to_one(scorer: FusionScorer, sentences: list[s
     assert scores.sum() == pytest.approx(0 if all(empty) else 1, abs=1e-5)
 
 
-def test_the_shares_of_tokens() -> None:
+def test_a_text_has_the_share_of_its_tokens_among_all_texts() -> None:
     given = np.array([0.4, 0.1, 0.2, 0.1, 0.2])
     found = shares(given, np.array([-1, 0, 3, 6, -1]), [2, 2, 3, 0])
     np.testing.assert_allclose(found, [0.25, 0.5, 0.25, 0], rtol=1e-6)

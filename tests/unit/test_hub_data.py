@@ -264,7 +264,7 @@ FAULTS: dict[str, tuple[str, str, list[dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_wrong_content(folders: Path, here: Path, fault: str) -> None:
+def test_wrong_content_is_refused_with_its_place(folders: Path, here: Path, fault: str) -> None:
     configurations, file, found, message = FAULTS[fault]
     with_rest = configurations if OTHER_TABLES in configurations else configurations + OTHER_TABLES
     made_anew(folders, f"---\nconfigs:\n{with_rest}---\n")

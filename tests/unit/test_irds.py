@@ -125,7 +125,7 @@ class Asked(NamedTuple):
         (PlainDoc("1", "a title", "a text"), Document("1", "a title", "a text")),
     ],
 )
-def test_types_of_documents(document: Any, expected: Document) -> None:
+def test_every_type_of_document_gives_title_and_text(document: Any, expected: Document) -> None:
     assert irds.document_converter(type(document))(document) == expected
 
 
@@ -142,7 +142,7 @@ def test_a_type_without_text_is_named() -> None:
         (Sought("1", "a title", "a text"), Query("1", "a title a text")),
     ],
 )
-def test_types_of_queries(query: Any, expected: Query) -> None:
+def test_every_type_of_query_gives_its_text(query: Any, expected: Query) -> None:
     assert irds.query_converter(type(query))(query) == expected
 
 
@@ -312,7 +312,7 @@ def test_the_judgements_of_an_id_itself_are_the_test_split(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("library")
-def test_named_splits(tmp_path: Path) -> None:
+def test_a_split_may_be_another_data_set(tmp_path: Path) -> None:
     source = {"id": "tiny", "splits": {"trec": "tiny/dl"}}
     data = opened(tmp_path, "", source=source, split="trec")
     assert data.query_ids == ("q4",)

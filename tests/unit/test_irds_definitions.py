@@ -68,7 +68,7 @@ def packed(path: Path, mode: Any, files: dict[str, bytes]) -> None:
             archive.addfile(member, io.BytesIO(content))
 
 
-def test_nano_beir(home: Path) -> None:
+def test_nano_beir_is_read_from_its_parquet_files(home: Path) -> None:
     for number, file in enumerate(("corpus", "queries", "qrels")):
         rows: list[list[dict[str, Any]]] = [
             [{"_id": "1", "text": "the query's own id"}, {"_id": "2", "text": "two"}],
@@ -83,7 +83,9 @@ def test_nano_beir(home: Path) -> None:
 
 
 @pytest.mark.parametrize("length", ["", "long"])
-def test_bright(home: Path, length: str) -> None:
+def test_bright_leaves_excluded_documents_out_of_short_and_long_tasks(
+    home: Path, length: str
+) -> None:
     stem = "pony" if length else "aops"
     pages = [{"id": f"d{n}", "content": f"page {n}"} for n in range(4)]
     write(home / f"bright/{stem}.{'long-' if length else ''}docs.parquet", pages)
@@ -99,7 +101,7 @@ def test_bright(home: Path, length: str) -> None:
     assert found.spare == (0 if length else 2)
 
 
-def test_miracl(home: Path) -> None:
+def test_miracl_is_read_with_its_training_split(home: Path) -> None:
     place = home / "miracl/v1.0/sw"
     documents = [{"docid": f"1#{n}", "title": "Title", "text": f"text {n}"} for n in range(2)]
     (place / "docs").mkdir(parents=True)
@@ -115,7 +117,7 @@ def test_miracl(home: Path) -> None:
     assert list(found.train_queries) == ["learnt?"]
 
 
-def test_mr_tydi(home: Path) -> None:
+def test_mr_tydi_is_read_with_its_training_split(home: Path) -> None:
     listed = pytest.importorskip("ir_datasets").util.DownloadConfig.contents()["mr-tydi"]["sw"]
     lines(home / "downloads" / listed["expected_md5"])
     place = home / "mr-tydi/sw.data/mrtydi-v1.0-swahili"
@@ -134,7 +136,7 @@ def test_mr_tydi(home: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["search", "forum"])
-def test_lotte(home: Path, kind: str) -> None:
+def test_lotte_does_not_mix_search_and_forum_queries(home: Path, kind: str) -> None:
     """Search and forum queries have the same ids."""
     other, folder = "forum" if kind == "search" else "search", "lotte/science/test"
     files = {

@@ -90,7 +90,7 @@ def test_the_answers_have_the_digest_of_the_judgements(tmp_path: Path) -> None:
     assert {part for part in changed if changed[part] != first.sha256[part]} == {"judgements"}
 
 
-def test_the_first_queries_alone(tmp_path: Path) -> None:
+def test_a_task_of_the_first_queries_has_other_judgements(tmp_path: Path) -> None:
     write(tmp_path, QUERIES)
     data = open_dataset(
         task().limited(queries=2), Sources(data=tmp_path / "data", cache=tmp_path / "cache")

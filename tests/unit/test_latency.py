@@ -31,7 +31,7 @@ def alike(n: int, r: float, seed: int) -> np.ndarray:
     return -np.log(ndtr(-series))
 
 
-def test_worked_example() -> None:
+def test_percentiles_and_intervals_are_those_of_a_worked_example() -> None:
     found = percentiles([4.0, 1.0, 3.0, 2.0, 5.0, 0.5])
     assert found.p50_ms == 2.5
     assert found.intervals == {"p50_ms": (0.5, 5.0)}  # as of the sign test: 2 / 2^6 = .031
@@ -42,7 +42,7 @@ def test_worked_example() -> None:
 
 @settings(deadline=None, max_examples=10)
 @given(times)
-def test_equal_to_numpy(values: list[float]) -> None:
+def test_percentiles_are_those_of_numpy(values: list[float]) -> None:
     values = np.random.default_rng(0).permutation(np.sort(values)).tolist()
     found = percentiles(values)
     for name, q in RANKS.items():
@@ -160,7 +160,7 @@ def test_timing_ends_at_its_bound_and_leaves_out_what_has_no_upper_end(
 
 
 @pytest.mark.parametrize("values", [[], [[1.0]], [np.nan], [np.inf], [-1.0]])
-def test_invalid_latencies(values: list[float]) -> None:
+def test_invalid_latencies_are_refused(values: list[float]) -> None:
     with pytest.raises(ResultsError):
         percentiles(values)
 

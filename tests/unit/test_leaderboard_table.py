@@ -22,7 +22,7 @@ def test_one_row_per_cell_best_first_within_a_task() -> None:
     ]
 
 
-def test_figures_of_a_row() -> None:
+def test_a_row_has_the_figures_of_its_record() -> None:
     row = leaderboard([make_record()]).iloc[0]
     assert (row["nDCG@10"], row["nDCG@10 low"]) == (0.3043, 0.3043 - 0.0131)
     assert row["documents_per_s"] == pytest.approx(5606 / 1.5)
@@ -53,7 +53,7 @@ def test_kinds_of_columns_do_not_depend_on_the_rows() -> None:
     assert empty.dtypes.to_dict() == whole[list(empty.columns)].dtypes.to_dict()
 
 
-def test_the_order_of_measures() -> None:
+def test_the_headline_is_the_first_measure() -> None:
     assert measure_order([make_record()]) == [
         "nDCG@10", "R@10", "R@100", "RR@10", "AP", "Success@5", "Judged@10",
     ]  # fmt: skip

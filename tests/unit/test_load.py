@@ -196,7 +196,7 @@ def test_a_server_that_stalls_shows_in_every_percentile_it_should() -> None:
     assert found.queue_max == 98  # at 3.99 s those of 3.01 to 3.98 s wait
 
 
-def test_arrivals() -> None:
+def test_arrivals_are_even_or_exponential_and_follow_the_seed() -> None:
     assert np.diff(arrivals(4, 2.0, kind="constant", seed=0)).tolist() == [0.25] * 7
     gaps = np.diff(arrivals(50, 400.0, kind="poisson", seed=1))
     assert gaps.mean() == pytest.approx(1 / 50, rel=0.03)
@@ -337,7 +337,7 @@ def test_a_cold_start_is_no_trial(tmp_path: Path) -> None:
     assert [one.n for one in load.trials] == [pytest.approx(100, abs=1)]
 
 
-def test_options() -> None:
+def test_rates_and_times_are_parsed_and_wrong_plans_refused() -> None:
     assert parse_numbers(["10,50", "1.5"], "--rate") == [10, 50, 1.5]
     assert [parse_seconds(text, "--p99") for text in ("50ms", "10 s", "2min", "3")] == [
         0.05, 10, 120, 3,

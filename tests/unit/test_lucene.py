@@ -185,7 +185,7 @@ def test_threads_and_a_copy_elsewhere_change_nothing(tmp_path):
         np.testing.assert_array_equal(found.scores, expected.scores)
 
 
-def test_without_documents(tmp_path):
+def test_an_index_without_documents_finds_nothing(tmp_path):
     index = build(LuceneFlat(), [], tmp_path)
     assert (index.search(["fox"], 3).docs == -1).all()
 
@@ -225,7 +225,7 @@ PUBLISHED = {
         ),
     ],
 )  # fmt: skip
-def test_published_values(kind, task, data_folder, tmp_path):
+def test_lucene_has_its_published_values(kind, task, data_folder, tmp_path):
     import rankstone
 
     with warnings.catch_warnings():

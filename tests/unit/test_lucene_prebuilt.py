@@ -152,7 +152,7 @@ def test_impacts_are_asked_for_by_the_tokens_of_the_encoder(cache: Path, tmp_pat
         LucenePrebuiltImpact(members=(type("Plain", (Defaults,), {})(),), prebuilt="x", md5="y")
 
 
-def test_facts_from_the_registry() -> None:
+def test_facts_of_an_index_are_those_of_pyserinis_registry() -> None:
     flat = registry.look_up("beir-v1.0.0-scifact.flat")
     assert (flat.kind, flat.documents, flat.fields) == ("words", 5183, {"contents": 1.0})
     both = registry.look_up("beir-v1.0.0-scifact.multifield")

@@ -25,7 +25,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         function.cache_clear()
 
 
-def test_the_real_machine() -> None:
+def test_the_environment_describes_this_machine() -> None:
     found = environment(2, 7, ["rankstone", "run"])
     assert len(found.machine) == 8
     assert found.cpu

@@ -94,7 +94,7 @@ def test_a_measure_has_one_name_in_records(name: str, known: str) -> None:
         ("Judged@2", 1.0, 0.0),
     ],
 )
-def test_values_by_hand(name, q1, q2):
+def test_measures_have_the_values_computed_by_hand(name, q1, q2):
     evaluation = score(name)
     assert evaluation.per_query[name] == pytest.approx([q1, q2], abs=1e-12)
     assert evaluation.measures[name].mean == pytest.approx((q1 + q2) / 2)

@@ -125,7 +125,7 @@ def test_objects_among_members_reach_the_process(folder: Path, tmp_path: Path) -
     assert again.digest() == rerank.digest()
 
 
-def test_composites_in_python(folder: Path) -> None:
+def test_a_composite_made_in_python_is_named_by_its_definition(folder: Path) -> None:
     sys.path.append(str(folder))
     session = rankstone.Session(workspace=ROOT)
     fused = session.composite("reciprocal_rank_fusion", ["of_members:ONE", "bm25"], k=10)

@@ -228,7 +228,7 @@ def test_the_grid_has_every_pair_of_values():
 
 
 @pytest.mark.slow
-def test_the_whole_grid(tmp_path):
+def test_every_point_of_the_grid_is_as_the_library_computes_it(tmp_path):
     compared = sum(compare(tmp_path / str(n), point) for n, point in enumerate(GRID))
     sys.stdout.write(f"{compared} combinations of settings and engine compared with the library\n")
     assert compared == 2 * len(GRID) == 2 * 5 * 6 * 7 * 2

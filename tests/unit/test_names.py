@@ -30,7 +30,7 @@ from rankstone.specs import DEFAULT_MEASURES
         ("Judged@10", Measure(kind="Judged", cutoff=10)),
     ],
 )
-def test_core_names(name, measure):
+def test_a_core_name_is_parsed_and_printed(name, measure):
     assert parse(name) == measure
     assert parse(str(measure)) == measure
     assert hash(parse(name)) == hash(measure)
@@ -50,7 +50,7 @@ def test_every_default_measure_is_in_the_core():
         ("nDCG(gains={0:0, 1:3})@5", "nDCG(cutoff=5, gains={0: 0, 1: 3})", 5),
     ],
 )
-def test_long_tail_names(name, printed, cutoff):
+def test_a_name_of_ir_measures_is_parsed_and_printed(name, printed, cutoff):
     if name.startswith("ERR") and shutil.which("perl") is None:
         pytest.skip("ir_measures computes ERR with perl, which is not installed")
     measure = parse(name)

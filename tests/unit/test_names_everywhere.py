@@ -206,5 +206,7 @@ def test_a_measure_too_deep_for_a_run_leaves_it_out(here: Path, names: dict[str,
         ("a.b", ["a+b", "axb"], []),
     ],
 )  # fmt: skip
-def test_a_name_stands_for(name: str, recorded: list[str], found: list[str]) -> None:
+def test_a_name_stands_for_the_recorded_names_that_end_in_it(
+    name: str, recorded: list[str], found: list[str]
+) -> None:
     assert named_among(name, recorded) == found

@@ -16,7 +16,7 @@ print(sys.modules.get("openvino_telemetry"), converter.telemetry.__module__)
 """
 
 
-def test_it_reports_nothing():
+def test_openvino_reports_nothing_to_its_makers():
     output = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     ).stdout

@@ -97,7 +97,7 @@ def test_a_value_exactly_at_the_tolerance_is_within(expected, tolerance, sign):
     ("value", "verdict"),
     [(0.302, "within"), (0.298, "within"), (0.3021, "above"), (0.2979, "below")],
 )
-def test_a_cell(value, verdict):
+def test_the_verdict_of_a_cell_follows_the_tolerance(value, verdict):
     cell = only(paper(row()), measured(value))
     assert cell.verdict == verdict
     assert cell.difference == pytest.approx(value - 0.3)
@@ -147,7 +147,7 @@ def test_runs_of_former_definitions_are_not_taken():
     assert "t/one as it was defined before" in old.reason
 
 
-def test_what_has_to_run():
+def test_what_has_to_run_is_each_known_method_and_task_once():
     rows = (row(), row(0.3, "both", row="s"), row(method="runs/x"), row(method=None, row="n"))
     assert needed(paper(*rows), known()) == [(BM25, TASK), (BM25, "t/two")]
 

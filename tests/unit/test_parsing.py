@@ -184,7 +184,7 @@ def test_the_first_of_several_faults_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [None, 10])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("name", ["corpus.jsonl.gz", "corpus.jsonl.zst"])
-def test_truncated_files(
+def test_a_truncated_file_has_the_same_outcome_in_blocks_and_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, share: float, bad: int | None
 ) -> None:
     monkeypatch.setattr(parsing, "BLOCK_BYTES", 20_000)

@@ -108,7 +108,7 @@ def test_settings_of_nothing_are_refused(results, faults) -> None:
         rankstone.Session(results=results[0]).power(ONE, OTHER, **faults)
 
 
-def test_by_command(results) -> None:
+def test_the_queries_needed_are_given_by_command(results) -> None:
     def call(*options: str) -> str:
         given = ["power", "bm25", "wordllama-256", "--on", TASK, "--results", str(results[0])]
         found = CliRunner().invoke(app, [*given, "--difference", ".01", *options])

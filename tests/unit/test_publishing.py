@@ -41,7 +41,7 @@ def loaded(record: RunRecord, cores: float) -> RunRecord:
         (of_code(GOOD, None, None), "not known"),
     ],
 )
-def test_faults(record: RunRecord, reason: str) -> None:
+def test_a_record_that_is_not_published_says_why(record: RunRecord, reason: str) -> None:
     found = list(faults(record))
     assert len(found) == bool(reason)
     assert all(reason in fault for fault in found)

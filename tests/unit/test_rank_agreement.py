@@ -40,7 +40,7 @@ def test_the_interval_is_that_of_scipys_bootstrap() -> None:
         assert (estimate.low, estimate.high) == pytest.approx((ends.low, ends.high), abs=0.03)
 
 
-def test_equal_and_opposite_rankings() -> None:
+def test_equal_rankings_agree_by_one_and_opposite_ones_by_minus_one() -> None:
     one = np.arange(10, dtype=np.float64)
     assert agreement(one, one**3).tau == agreement(one, one**3).rho == (1, 1, 1)
     assert agreement(one, -one).tau == (-1, -1, -1)

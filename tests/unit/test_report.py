@@ -132,7 +132,7 @@ def test_the_front_is_what_no_other_beats_in_both():
         assert stands == (not beaten)
 
 
-def test_by_command(results, tmp_path):
+def test_a_report_is_written_with_its_pictures_by_command(results, tmp_path):
     out = tmp_path / "page" / "r.md"
     out.parent.mkdir()
     arguments = ["report", "--results", str(results), "-o"]

@@ -160,7 +160,7 @@ def method(folder: Path, *settings: str, **options: object):
     return made
 
 
-def test_rerankers_without_a_definition(chat, tmp_path):
+def test_a_reranker_without_a_definition_needs_adapter_and_candidates(chat, tmp_path):
     language.write_causal(tmp_path / "qwen")
     language.write_seq2seq(tmp_path / "t5")
     behind = {"candidates": "bm25", "depth": 7}

@@ -208,7 +208,9 @@ def limit_file_size(limit: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
 @pytest.mark.parametrize("limit", [0, 900, 2000])
-def test_a_truncated_write(store: ResultStore, staged: Any, limit: int) -> None:
+def test_a_write_that_breaks_off_leaves_the_former_record(
+    store: ResultStore, staged: Any, limit: int
+) -> None:
     """The kernel limits files to `limit` bytes, reached in the run, the values, or the JSON."""
     good = store.write(make_record(), staged("a"))
     before = contents(store)
@@ -307,7 +309,7 @@ def test_a_folder_where_even_root_may_not_write() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
-def test_a_read_only_folder(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ResultsError, match="--results DIR"):
         ResultStore(tmp_path).check_writable()

@@ -27,7 +27,7 @@ def signed(changed: dict[str, Any]) -> str:
     return json.dumps({**content, "digest": hashlib.sha256(text.encode()).hexdigest()})
 
 
-def test_round_trip() -> None:
+def test_a_record_reads_back_as_written() -> None:
     record = make_record()
     assert from_json(to_json(record), SOURCE) == record
     assert record["measures"]["nDCG@10"]["mean"] == 0.3043

@@ -23,7 +23,7 @@ VSEARCH = ("vdr-nq", "vdr-msmarco", "svdr-nq", "svdr-msmarco", "svdr-tqa")
 
 
 @pytest.mark.parametrize(("name", "model"), SPLADE.items())
-def test_splade(name, model):
+def test_splade_states_its_model_and_activation(name, model):
     spec = WORKSPACE.method(f"sparse/{name}")
     assert spec.model.id == model
     assert load_adapter(spec, spec.name) is SparseEncoder
@@ -31,7 +31,7 @@ def test_splade(name, model):
 
 
 @pytest.mark.parametrize(("name", "more"), SPLADE_V3.items())
-def test_splade_v3(name, more):
+def test_variants_of_splade_v3_differ_in_their_queries(name, more):
     """Its variants: queries of -lexical are not expanded, those of -doc are their tokens."""
     spec, whole = WORKSPACE.method(f"sparse/splade-v3-{name}"), WORKSPACE.method("sparse/splade-v3")
     assert spec.model.id == f"naver/splade-v3-{name}"
@@ -39,7 +39,7 @@ def test_splade_v3(name, more):
 
 
 @pytest.mark.parametrize("name", OPENSEARCH)
-def test_opensearch(name):
+def test_opensearch_queries_need_the_idf_alone(name):
     """Queries need `idf.json` alone; special tokens weigh nothing; v3 activates twice."""
     spec = WORKSPACE.method(f"sparse/opensearch-{name}")
     assert spec.model.id == f"opensearch-project/opensearch-neural-sparse-encoding-{name}"
@@ -58,7 +58,7 @@ def test_opensearch(name):
 
 
 @pytest.mark.parametrize("name", VSEARCH)
-def test_vsearch(name):
+def test_vsearch_states_the_lengths_and_words_of_its_training(name):
     """Queries of 128 and passages of 256 tokens, 768 entries, the first 999 words left out."""
     spec = WORKSPACE.method(f"sparse/{name}")
     assert spec.model.id == f"vsearch/{name}"

@@ -208,7 +208,7 @@ def test_a_task_has_second_names(place: Workspace) -> None:
         ("u = 3", "key 'aliases.u': expected the full name of a task, found 3"),
     ],
 )
-def test_faults_of_second_names(place: Workspace, aliases: str, message: str) -> None:
+def test_faults_of_second_names_are_named(place: Workspace, aliases: str, message: str) -> None:
     (place.benchmarks / "b.toml").write_text(f"[aliases]\n{aliases}\n{TASK}")
     with pytest.raises(DefinitionError, match=message):
         place.task("u")

@@ -38,12 +38,12 @@ def check(found: Distribution, values: pd.Series) -> None:
 
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=60))
-def test_distribution_is_pandas(values: list[int]) -> None:
+def test_a_distribution_is_that_of_pandas(values: list[int]) -> None:
     check(distribution(Counter(values)), pd.Series(values))
 
 
 @pytest.mark.parametrize("values", [[], [-1, 3]])
-def test_distribution_refuses(values: list[int]) -> None:
+def test_a_distribution_of_nothing_is_refused(values: list[int]) -> None:
     with pytest.raises(ValueError, match="at least one value"):
         distribution(Counter(values))
 
@@ -97,7 +97,9 @@ def test_statistics_are_json_and_have_only_plain_numbers(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["beir/nfcorpus", "loco/qmsum-meetings", "classic/cranfield"])
-def test_real_collections_against_pandas(name: str, data_folder: Path, tmp_path: Path) -> None:
+def test_statistics_of_real_collections_are_those_of_pandas(
+    name: str, data_folder: Path, tmp_path: Path
+) -> None:
     data = open_dataset(TASKS[name], Sources(data=data_folder, cache=tmp_path))
     found = statistics(data)
     documents = pd.Series(data.corpus.texts(0, len(data.corpus)), dtype=object)

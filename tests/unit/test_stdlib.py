@@ -111,7 +111,7 @@ def test_queries_are_first_paragraphs_unique_and_of_four_words(tmp_path: Path) -
     }
 
 
-def test_modules(tmp_path: Path) -> None:
+def test_a_module_is_its_source_without_the_docstring(tmp_path: Path) -> None:
     source = '"""What this module is.\n\nMore."""\nimport os\n\ndef f():\n    "kept as it is"\n'
     assert built(tmp_path, source, "modules") == {
         "mod": 'import os\n\ndef f():\n    "kept as it is"'
@@ -119,7 +119,7 @@ def test_modules(tmp_path: Path) -> None:
     assert built(tmp_path, '"Nothing but a docstring"', "modules") == {}
 
 
-def test_which_files_take_part(tmp_path: Path) -> None:
+def test_tests_caches_and_platform_files_take_no_part(tmp_path: Path) -> None:
     names = [
         "b.py", "a/__init__.py", "a/z.py", "a/tests/x.py", "test/x.py", "site-packages/p/x.py",
         "idlelib/x.py", "tkinter/x.py", "a/__pycache__/x.py", "config-3/x.py", "a/x.txt",

@@ -114,7 +114,7 @@ def test_opens_what_the_loader_streamed(sources: Sources) -> None:
     assert data.source == "somewhere"
 
 
-def test_converts_once(sources: Sources) -> None:
+def test_a_collection_is_converted_once(sources: Sources) -> None:
     first = open_dataset(task(), sources)
     CONTENT["documents"] = lambda: pytest.fail("read again")
     assert open_dataset(task(), sources).sha256 == first.sha256

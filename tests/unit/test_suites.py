@@ -193,7 +193,7 @@ def test_a_suite_that_the_field_does_not_average() -> None:
     assert len(suite_means([], small())) == 0
 
 
-def test_means_as_text() -> None:
+def test_means_are_the_same_in_every_format() -> None:
     frame = suite_means([record("a/x", 0.25), record("a/y", 0.5)], small())
     assert render(page(frame), "markdown").splitlines()[2] == (
         "| lexical/bm25 | .375 | 2 of 2 |  |"

@@ -14,7 +14,7 @@ from rankstone.results.per_query import (
 )
 
 
-def test_values_per_query(tmp_path: Path) -> None:
+def test_values_per_query_read_back_as_written(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     values = {"nDCG@10": np.array([0.5, 1 / 3]), "AP": np.array([0.0, 1.0])}
     write_per_query(path, ["q 1", "ü"], values)
@@ -24,7 +24,7 @@ def test_values_per_query(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.measures["nDCG@10"], values["nDCG@10"])
 
 
-def test_no_queries(tmp_path: Path) -> None:
+def test_a_table_without_queries_reads_back(tmp_path: Path) -> None:
     write_per_query(tmp_path / "x.parquet", [], {"AP": np.array([])})
     assert read_per_query(tmp_path / "x.parquet").query_ids == []
 
@@ -35,7 +35,7 @@ def test_values_must_fit_the_queries(tmp_path: Path, name: str) -> None:
         write_per_query(tmp_path / "x.parquet", ["q"], {name: np.array([1.0, 2.0])})
 
 
-def test_latencies(tmp_path: Path) -> None:
+def test_latencies_read_back_as_written(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     write_latency(path, np.array([1.5, 2.5]), np.array([0.1, 0.2]))
     found = read_latency(path)

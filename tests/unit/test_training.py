@@ -97,7 +97,9 @@ MODEL = {"id": "someone/model"}
         ({"model": MODEL, "trained_on": ["nq"]}, {"fitted": True}, ["corpus", "other"]),
     ],
 )
-def test_training_data_of_methods(changes: Any, options: Any, expected: list[str]) -> None:
+def test_what_a_method_was_trained_on_is_that_of_its_parts(
+    changes: Any, options: Any, expected: list[str]
+) -> None:
     given = {"name": "a/x", "description": "d", "adapter": "dense", **changes}
     method = MethodSpec.model_validate_json(json.dumps(given))
     task = TaskSpec(

@@ -44,7 +44,7 @@ def test_quotes_and_percent_signs_stand_for_themselves(tmp_path: Path) -> None:
     assert read_run(path).document_ids == names
 
 
-def test_a_run_without_results(tmp_path: Path) -> None:
+def test_a_run_without_results_is_an_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "x.run.zst"
     assert write(path, [], [[-1], [-1]], [[0], [0]]) == ""
     assert rows(read_run(path)) == []
@@ -76,7 +76,7 @@ def test_ids_that_a_run_file_cannot_represent(
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
-def test_plain_and_compressed(tmp_path: Path, suffix: str) -> None:
+def test_a_compressed_run_is_read_as_a_plain_one(tmp_path: Path, suffix: str) -> None:
     raw = LINES.encode()
     pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}[suffix]
     path = tmp_path / f"x.run{suffix}"

@@ -70,7 +70,7 @@ def squeezed(documents: list[Document]) -> list[Document]:
     return [Document(d.id, d.title, " ".join(d.text.split())) for d in documents]
 
 
-def test_documents_of_the_disks(tmp_path: Path) -> None:
+def test_documents_of_the_disks_are_read(tmp_path: Path) -> None:
     assert squeezed(read(tmp_path / "ft", SGML)) == squeezed(EXPECTED)
 
 
@@ -193,14 +193,16 @@ def test_files_of_compress_are_named_with_a_remedy(tmp_path: Path) -> None:
         ("\n\ufeffd1\tone", Document("d1", "", "one")),
     ],
 )
-def test_documents_in_lines(tmp_path: Path, content: str, expected: Document) -> None:
+def test_documents_in_lines_are_read(tmp_path: Path, content: str, expected: Document) -> None:
     assert read(tmp_path / "docs", content) == [expected]
 
 
 @pytest.mark.parametrize("cut", [0, 12])
 @pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".zst", zstandard.compress)])
 @pytest.mark.parametrize("content", [SGML, "d1\tone\n" * 2000])
-def test_packed_and_truncated_files(tmp_path: Path, ending: str, pack, content: str, cut) -> None:
+def test_packed_files_are_read_and_truncated_ones_refused(
+    tmp_path: Path, ending: str, pack, content: str, cut
+) -> None:
     packed = pack(content.encode())
     path = tmp_path / f"docs{ending}"
     if cut:
@@ -286,7 +288,7 @@ def topics(path: Path, content: str, field: str | None = None) -> list[Query]:
         ('{"qid": "3", "text": "T", "question": "Q"}', "question", [("3", "Q")]),
     ],
 )  # fmt: skip
-def test_topics(
+def test_topics_are_read_in_all_their_forms(
     tmp_path: Path, content: str, field: str | None, expected: list[tuple[str, str]]
 ) -> None:
     assert topics(tmp_path / "topics", content, field) == [Query(*pair) for pair in expected]
@@ -387,7 +389,7 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
         ({"qrels": "301 0 AP-2 1 0.5 t\n"}, r"qrels, line 1: expected 3 columns .*found 6"),
     ],
 )
-def test_faults_of_a_trio(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+def test_faults_of_a_trio_are_named(tmp_path: Path, changes: dict[str, str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         trio(tmp_path, **changes)
 

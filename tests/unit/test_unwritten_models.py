@@ -215,7 +215,9 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
         PLACE.methods("hf:a b")
 
 
-def test_models_of_mtebs_registry(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_mtebs_registry_has_its_prompts_and_revision(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rankstone.runners.models import LocatedModel
     from rankstone.runners.unwritten import forms
 

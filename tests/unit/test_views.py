@@ -140,7 +140,7 @@ def test_queries_without_results_are_reported() -> None:
     assert quality.notes[-1] == "lexical/bm25: 1,012 of 4,007 queries have no results and score 0"
 
 
-def test_unknown_facts() -> None:
+def test_unknown_facts_are_left_out_or_called_unknown() -> None:
     """An old or foreign record may lack the digests, the threads and the processor."""
     bare = make_record()
     bare = bare.model_copy(

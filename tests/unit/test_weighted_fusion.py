@@ -83,7 +83,7 @@ class Fixed:
         return Hits(self.docs[rows][:, :k], self.scores[rows][:, :k])
 
 
-def test_the_sum_by_hand():
+def test_the_weighted_sum_is_that_computed_by_hand():
     from rankstone.runners.representations.base import Composite
 
     first = Fixed([[0, 1, 2]], [[10, 6, 2]])

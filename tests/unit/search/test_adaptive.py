@@ -158,7 +158,7 @@ def test_without_shortlists_it_is_truncation(tmp_path):
 
 
 @pytest.mark.parametrize("resident", [False, True])
-def test_bytes_and_reload(tmp_path, resident):
+def test_a_reloaded_index_has_the_same_bytes_and_hits(tmp_path, resident):
     runner, index = built(tmp_path, dims=[4, 8], shortlists=[20], resident=resident)
     assert index.nbytes() == 60 * 4 * 4 + resident * 60 * 8 * 4
     (tmp_path / "saved").mkdir()

@@ -301,7 +301,7 @@ def test_hamming_distances_are_the_scores_of_a_hash(tmp_path):
     np.testing.assert_array_equal(hits.docs, order)
 
 
-def test_one_document_and_none(tmp_path):
+def test_one_document_is_searched_and_none_are_refused(tmp_path):
     x = vectors(1)
     for adapter, parameters in ((Bebr, {"hidden": 50}), (BinaryHash, {"method": "itq"})):
         assert built(adapter, x, tmp_path, **parameters).search(x, 3).docs.tolist() == [[0, -1, -1]]
