@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ ANSWER_S = 4.0
 """Time limit in seconds of a request for information about a repository."""
 NOUNS = {"model": "model", "dataset": "data set"}
 EXTRAS = {"model": "dense", "dataset": "beir"}
+
+
+def is_offline() -> bool:
+    """Return True if the hub is not to be asked, as its client reads the environment."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 @dataclass(frozen=True, kw_only=True)

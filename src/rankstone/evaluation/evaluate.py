@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rankstone.arrays import Floats
+from rankstone.arrays import Floats, Ints
 from rankstone.benchmarks.dataset import Dataset, Judgements
 from rankstone.errors import MeasureError
 from rankstone.evaluation import answer_judgements as matched
@@ -132,11 +132,16 @@ def evaluate_run(
     return _evaluate(ranking, judgements, parsed, relevance, query_ids)
 
 
-def hits_of(lines: Lines, query_ids: Sequence[str]) -> Hits:
-    """Return the lines of these queries as padded arrays, in file order, over `document_ids`."""
+def query_rows(lines: Lines, query_ids: Sequence[str]) -> Ints:
+    """Return for each line the position of its query in `query_ids`; -1 for other queries."""
     rows = {query: row for row, query in enumerate(query_ids)}
     row_of = np.array([rows.get(query, -1) for query in lines.query_ids], dtype=np.int64)
-    row = row_of[lines.query]
+    return row_of[lines.query]
+
+
+def hits_of(lines: Lines, query_ids: Sequence[str]) -> Hits:
+    """Return the lines of these queries as padded arrays, in file order, over `document_ids`."""
+    row = query_rows(lines, query_ids)
     order = np.argsort(row, kind="stable")
     order = order[row[order] >= 0]
     column = within_runs(row[order])

@@ -235,7 +235,7 @@ class Sweep:
         return record if record and self._suffices(record, method) else None
 
     def _suffices(self, record: RunRecord, method: MethodSpec) -> bool:
-        load = None if record.profile is None else record.profile.load
+        load = record.load
         tried = self.load is None or (load is not None and load.plan == self.load)
         return tried and self.servers.same(method, record.method.description)
 

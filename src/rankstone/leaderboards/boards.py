@@ -220,7 +220,7 @@ class _Draft:
         unit, shown = cost.in_unit(values)
         if len(self.tasks) > 1:
             notes.append(f"{cost.name}: {cost.over_tasks} over the tasks")
-        timed = [r for r in self._records if r.profile and r.profile.latency]
+        timed = [r for r in self._records if r.latency]
         without = dict.fromkeys(r.method.name for r in timed if cost.of(r) is None)
         labels = [self._labels[method] or method for method in without]
         notes += cost.without(labels, len(self.names))
@@ -231,7 +231,7 @@ class _Draft:
         competing = [None if method in barred else value for method, value, _ in rows]
         column = [_cost_cell(value, there, flags.get(method)) for method, value, there in rows]
         return _Drawn(
-            f"{cost.name}, {unit}" if unit else cost.name,
+            cost.in_words(unit),
             cost.field,
             marked_cells(column, competing, higher_is_better=cost.higher_is_better),
         )

@@ -81,7 +81,7 @@ class Cost:
 
     @property
     def title(self) -> str:
-        return f"{self.name}, {self.unit}" if self.unit else self.name
+        return self.in_words(self.unit)
 
     @property
     def field(self) -> str:
@@ -124,6 +124,10 @@ class Cost:
         """Return True if the figure of `record` may be the best, or Pareto-optimal."""
         return self.ranked and not self.is_reused(record)
 
+    def in_words(self, unit: str) -> str:
+        """Return the name with the unit of a column."""
+        return f"{self.name}, {unit}" if unit else self.name
+
     def combined(self, values: Sequence[float]) -> float:
         """Aggregate the figures of several tasks."""
         if self.over_tasks == "largest":
@@ -140,29 +144,27 @@ class Cost:
 
 def _rate(items: int | None, record: RunRecord, phases: Sequence[str]) -> float | None:
     """Return items per second over those of `phases` that were run; None if unknown."""
-    known = record.profile.phases if record.profile else {}
-    seconds = sum(known[name].wall_s for name in phases if name in known)
+    seconds = sum(record.phases[name].wall_s for name in phases if name in record.phases)
     return items / seconds if items and seconds > 0 else None
 
 
 def _building(record: RunRecord) -> float | None:
     """Return the seconds of building the index, without encoding; None if not timed."""
-    phase = record.profile.phases.get("index") if record.profile else None
+    phase = record.phases.get("index")
     return None if phase is None else phase.wall_s
 
 
 def _gpu(record: RunRecord) -> float | None:
     """Return the largest GPU peak of any phase."""
-    phases = record.profile.phases.values() if record.profile else ()
-    return max((p.peak_gpu_bytes for p in phases if p.peak_gpu_bytes is not None), default=None)
+    peaks = (phase.peak_gpu_bytes for phase in record.phases.values())
+    return max((peak for peak in peaks if peak is not None), default=None)
 
 
 def _paid(field: str) -> Callable[[RunRecord], float | None]:
     """Return a function that sums a field of API usage over all phases."""
 
     def total(record: RunRecord) -> float | None:
-        phases = record.profile.phases.values() if record.profile else ()
-        known = [phase[field] for phase in phases if phase[field] is not None]
+        known = [p[field] for p in record.phases.values() if p[field] is not None]
         return math.fsum(known) if known else None
 
     return total
@@ -248,13 +250,12 @@ class Figure(NamedTuple):
 
 def cached_phases(record: RunRecord) -> tuple[str, ...]:
     """Return the names of the phases whose items were read from a cache, at least in part."""
-    phases = record.profile.phases if record.profile else {}
-    return tuple(name for name, phase in phases.items() if phase.from_cache)
+    return tuple(name for name, phase in record.phases.items() if phase.from_cache)
 
 
 def unsteady_parts(record: RunRecord) -> tuple[str, ...]:
     """Return the parts of the latency that varied too much, or all if the machine was busy."""
-    latency = record.profile.latency if record.profile else None
+    latency = record.latency
     if latency is None:
         return ()
     cores, busy = record.environment.cores or 1, latency.others_cores or 0.0

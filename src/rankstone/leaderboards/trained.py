@@ -17,6 +17,11 @@ def trained_text(record: RunRecord) -> str:
     return ", ".join(record.method.trained_on) or UNKNOWN_TRAINING
 
 
+def training_text(record: RunRecord) -> str:
+    """Return the names of the data, or the note that the method is not zero-shot."""
+    return trained_note(record) if record.is_trained else trained_text(record)
+
+
 def training_tag(record: RunRecord) -> str:
     """Return one of `TAGS`."""
     if record.is_trained:

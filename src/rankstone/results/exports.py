@@ -84,7 +84,7 @@ def _ir_metadata(stored: Sequence[Stored]) -> Iterator[tuple[str, bytes]]:
 
 def _metadata(record: RunRecord) -> dict[str, Any]:
     """Return the PRIMAD components of a record: platform, implementation, method, data."""
-    here, phases = record.environment, record.profile.phases if record.profile else {}
+    here, phases = record.environment, record.phases
     return {
         "schema_version": "0.1",
         "tag": record.method.name,

@@ -355,6 +355,21 @@ class RunRecord(Section):
         return self.measures.get(self.task.headline)
 
     @property
+    def latency(self) -> Latency | None:
+        """The profile's latency; None if it was not measured."""
+        return self.profile.latency if self.profile else None
+
+    @property
+    def load(self) -> Load | None:
+        """The profile's trials under load; None if there are none."""
+        return self.profile.load if self.profile else None
+
+    @property
+    def phases(self) -> Mapping[str, Phase]:
+        """The profile's phases by name; empty if nothing was timed."""
+        return self.profile.phases if self.profile else {}
+
+    @property
     def is_trained(self) -> bool:
         """True if the method is known to be trained on the training split of the collection."""
         return TRAINING in self.method.trained_on

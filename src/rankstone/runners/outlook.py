@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from rankstone.errors import MissingExtraError, ModelError, RankstoneError
+from rankstone.hub import is_offline
 from rankstone.runners.construct import Find, build_runner, load_adapter, parts, untrained
 from rankstone.runners.models import LocatedModel, locate, locate_here
 from rankstone.specs import MethodSpec, ModelSpec
@@ -88,7 +89,7 @@ def _addresses(method: MethodSpec) -> Iterator[str]:
 def _absent(model: ModelSpec) -> Outlook:
     if model.obtain:
         return Outlook("needs weights", f"{model.id}: {model.obtain}")
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline():
         wanted = f"hf download {model.id}"
         return Outlook("fails", f"{model.id} is not here, and HF_HUB_OFFLINE is set: {wanted}")
     return Outlook("fetches", f"{model.id} is not here; the first run downloads it")

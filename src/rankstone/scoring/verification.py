@@ -130,7 +130,7 @@ def _definition(record: RunRecord, judged: Judged) -> Iterator[str]:
 
 def _latency(record: RunRecord, path: Path) -> Iterator[str]:
     """Yield the differences of the latency figures from those of the stored array."""
-    stored = None if record.profile is None else record.profile.latency
+    stored = record.latency
     name = record.files.latency
     if name is None or not path.with_name(name).is_file():
         return
@@ -178,7 +178,7 @@ def _figures(part: Percentiles) -> dict[str, float | None]:
 
 def _load(record: RunRecord, path: Path) -> Iterator[str]:
     """Yield the differences of the figures under load from those of the stored requests."""
-    stored = None if record.profile is None else record.profile.load
+    stored = record.load
     name = record.files.load
     if stored is None or name is None:
         if (stored is None) != (name is None):

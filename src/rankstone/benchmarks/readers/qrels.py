@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rankstone.benchmarks.dataset import Judgement
 from rankstone.benchmarks.readers.lines import fault, numbered_lines, without_comments
+from rankstone.benchmarks.readers.rows import is_tabbed
 from rankstone.text_files import columns
 
 QRELS_HEADER = ("query-id", "corpus-id", "score")
@@ -65,8 +66,7 @@ def _is_row(line: str) -> bool:
     """Return True if a line that starts with `#` has TREC's columns, or tab-separated columns."""
     fields = _fields(line, header=False)
     return _is_judged(fields) and (
-        (len(fields) == 4 and fields[1] in ITERATIONS)
-        or ("\t" in line.strip() and not line.startswith(("# ", "#\t")))
+        (len(fields) == 4 and fields[1] in ITERATIONS) or is_tabbed(line)
     )
 
 

@@ -76,7 +76,7 @@ def _key(record: dict[str, Any], keys: Sequence[str], path: Path, number: int) -
 
 def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
     """Yield one row per line: `id<TAB>text`, or the columns named by a header line."""
-    lines = without_comments(numbered_lines(path), _is_row)
+    lines = without_comments(numbered_lines(path), is_tabbed)
     first = next(lines, None)
     if first is None:
         return
@@ -84,7 +84,7 @@ def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
     if columns is None:
         columns, lines = _Columns(2, 0, None, 1), itertools.chain([first], lines)
     else:
-        lines = without_comments(lines, _is_row)
+        lines = without_comments(lines, is_tabbed)
     for number, line in lines:
         fields = tab_fields(line.split("\t"), columns.n)
         if len(fields) != columns.n:
@@ -96,7 +96,7 @@ def tsv_rows(path: Path, text_keys: Sequence[str]) -> Iterator[Row]:
         yield Row(number, key, title, fields[columns.text].strip())
 
 
-def _is_row(line: str) -> bool:
+def is_tabbed(line: str) -> bool:
     """Return True if a line that starts with `#` has tab-separated columns, the first not `#`."""
     return "\t" in line.strip() and not line.startswith(("# ", "#\t"))
 

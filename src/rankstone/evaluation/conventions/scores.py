@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rankstone.evaluation import measure_names as names
 from rankstone.evaluation.conventions.rules import ABOVE, CAPPED, EVERY_LABEL, Rules
-from rankstone.evaluation.evaluate import Qrels, hits_of, judgements_of
+from rankstone.evaluation.evaluate import Qrels, hits_of, judgements_of, query_rows
 from rankstone.evaluation.judged_ranks import UNRANKED, Placement, place, within_runs
 from rankstone.evaluation.measures import Values
 from rankstone.evaluation.ranking import Ranking, rank
@@ -100,12 +100,10 @@ class Scores:
 
     def _judged_lines(self, lines: Lines) -> NDArray[np.bool_]:
         """Return flags of the lines whose document is judged for their query."""
-        rows = {query: row for row, query in enumerate(self._query_ids)}
-        row_of = np.array([rows.get(query, -1) for query in lines.query_ids], dtype=np.int64)
         width, known = len(lines.document_ids), self._judgements
         inside = known.document >= 0
         pairs = known.query[inside] * width + known.document[inside]
-        return np.isin(row_of[lines.query] * width + lines.document, pairs)
+        return np.isin(query_rows(lines, self._query_ids) * width + lines.document, pairs)
 
     def _not_holes(self, ranking: Ranking, cutoff: int) -> Values:
         """Return 1 - the share of `cutoff` ranks with documents not judged for any query."""

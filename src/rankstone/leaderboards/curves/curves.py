@@ -104,7 +104,7 @@ def of_grids(records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]) ->
         unit, values = cost.in_unit([cost.of(record) for record in shown])
         points = _recalls(shown, values, steps, cost.name, unit)
         if points:
-            title = f"{cost.name}, {unit}" if unit else cost.name
+            title = cost.in_words(unit)
             yield _against_recall("exact", title, points)
     headline = shown[0].task.headline
     values = [None if r.headline is None else r.headline.mean for r in shown]
@@ -188,8 +188,7 @@ def _grouped(record: RunRecord, key: Any) -> Iterator[tuple[float, list[LoadTria
 
 
 def _trials(record: RunRecord) -> list[LoadTrial]:
-    load = None if record.profile is None else record.profile.load
-    return [] if load is None else load.trials
+    return record.load.trials if record.load else []
 
 
 def _of_one_machine(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -20,8 +20,8 @@ class Bounded(NamedTuple):
 
 def bounded(record: RunRecord, rate: float, p99_ms: float) -> Bounded:
     """Judge whether the interval of p99 at `rate` requests per second lies within `p99_ms`."""
-    load = None if record.profile is None else record.profile.load
-    trials = [trial for trial in (load.trials if load else ()) if trial.rate == rate]
+    tried = record.load.trials if record.load else ()
+    trials = [trial for trial in tried if trial.rate == rate]
     command = f"rankstone load {record.method.name} --on {record.task.name} --rate {rate:g}"
     if not trials:
         return Bounded("missing", f"no trial at this rate. Measure it: {command}")

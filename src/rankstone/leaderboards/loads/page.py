@@ -83,7 +83,7 @@ def _figures(trial: LoadTrial) -> Iterator[str]:
 
 
 def _notes(record: RunRecord) -> Iterator[str]:
-    load = _load(record)
+    load = record.load
     if load is None:
         yield record.failure()
         return
@@ -113,12 +113,7 @@ def _middle(latency: Percentiles) -> str:
 
 
 def _trials(record: RunRecord) -> list[LoadTrial]:
-    load = _load(record)
-    return [] if load is None else load.trials
-
-
-def _load(record: RunRecord) -> Load | None:
-    return None if record.profile is None else record.profile.load
+    return record.load.trials if record.load else []
 
 
 def _changed(trial: LoadTrial) -> str:

@@ -16,7 +16,7 @@ HEADS = (
 
 def updates_tables(record: RunRecord) -> Iterator[Table]:
     """Yield the table of a record's searches before, during and after updates, if there are any."""
-    load = None if record.profile is None else record.profile.load
+    load = record.load
     if load is None or load.updates is None:
         return
     found = load.updates

@@ -74,7 +74,7 @@ def chart(records: Sequence[RunRecord], cost: Cost = LATENCY) -> LayerChart | No
     import altair
 
     data = altair.InlineData(values=points)
-    x = altair.X("x:Q", title=f"{cost.name}, {unit}" if unit else cost.name)
+    x = altair.X("x:Q", title=cost.in_words(unit))
     x = x.scale(type="log", padding=PADDING, nice=False)
     y = altair.Y("y:Q", title=points[0]["measure"]).scale(zero=False, padding=PADDING, nice=False)
     base = altair.Chart(data).encode(x=x)

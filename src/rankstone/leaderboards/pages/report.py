@@ -251,7 +251,7 @@ def _plots(records: Sequence[RunRecord]) -> Iterator[Block]:
 
 def _loads(records: Sequence[RunRecord]) -> Iterator[Block]:
     """Yield the trials under load, and their curves."""
-    loaded = [record for record in records if record.profile and record.profile.load]
+    loaded = [record for record in records if record.load]
     if not loaded:
         return
     yield Heading("Under load")

