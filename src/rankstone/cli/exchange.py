@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Filters, command, echo
+from rankstone.cli.options import Filters, RecordsArgument, command, echo
 
 if TYPE_CHECKING:
     from rankstone import Session
@@ -27,10 +27,7 @@ def export(
     filters: Filters,
     to: Annotated[ExportForm, typer.Option("--to", help="Output format.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")],
-    records: Annotated[
-        list[str] | None,
-        typer.Argument(help="Methods, files, or parts of METHOD@TASK [all stored]."),
-    ] = None,
+    records: RecordsArgument = None,
 ) -> None:
     """Write records as files for other tools.
 

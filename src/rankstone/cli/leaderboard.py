@@ -13,6 +13,7 @@ from rankstone.cli.options import (
     Filters,
     Options,
     Output,
+    RecordArgument,
     argument,
     command,
     echo,
@@ -105,7 +106,7 @@ def leaderboard(
 def show(
     here: Session,
     out: Output,
-    record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
+    record: RecordArgument,
     rules: Annotated[
         Rules | None, typer.Option("--as", help="Compare with the rules of this tool.")
     ] = None,
@@ -141,7 +142,7 @@ def list_records(here: Session, out: Output, filters: Filters) -> None:
 def summarise_record(
     here: Session,
     out: Output,
-    record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
+    record: RecordArgument,
 ) -> None:
     """Summarise one record; `rankstone show` prints all of it."""
     from rankstone.leaderboards.records.summary import page

@@ -42,6 +42,11 @@ TaskNameOption = Annotated[
     str | None,
     typer.Option("--as", metavar="NAME", help="Name for the only task without a definition."),
 ]
+RecordArgument = Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")]
+RecordsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Methods, files, or parts of METHOD@TASK [all stored]."),
+]
 METAVARS: dict[object, str] = {
     "on": "TASK", "methods": "METHOD", "method": "METHOD", "candidates": "METHOD",
     "measures": "MEASURE", "measure": "MEASURE", "timeout": "SECONDS", "memory_limit": "SIZE",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, Output, command, write
+from rankstone.cli.options import Format, Output, RecordArgument, command, write
 from rankstone.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def claims(
 def explain(
     here: Session,
     out: Output,
-    record: Annotated[str, typer.Argument(help="A record's file, or part of METHOD@TASK.")],
+    record: RecordArgument,
     published: Annotated[
         str,
         typer.Option("--published", help="A number, a table (reproduce --list), or TABLE:ROW."),

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rankstone.cli.options import Format, FormatOption, Output, TaskNameOption, command, echo
+from rankstone.cli.options import (
+    Format,
+    FormatOption,
+    Output,
+    RecordsArgument,
+    TaskNameOption,
+    command,
+    echo,
+)
 
 UNDIGESTED = "without digest (written by an early version): only its figures are verified"
 
@@ -75,10 +83,7 @@ def score(
 @command("results", "data", "cache", "workspace")
 def verify(
     here: Session,
-    records: Annotated[
-        list[str] | None,
-        typer.Argument(help="Methods, files, or parts of METHOD@TASK [all stored]."),
-    ] = None,
+    records: RecordsArgument = None,
 ) -> None:
     """Recompute stored measures from stored runs.
 

@@ -107,13 +107,17 @@ class Cell:
         return needed_file(self.record, self._path, kind)
 
 
-class Folds(Cell):
-    """The cells of all folds of a task, whose values per query count as those of one."""
+class Several(Cell):
+    """Cells, with the record of the first."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         first = cells[0]
         super().__init__(first.record, first._path, first._relevant)
         self._cells = cells
+
+
+class Folds(Several):
+    """The cells of all folds of a task, whose values per query count as those of one."""
 
     def measure(self, name: str) -> dict[str, float]:
         found = [cell.measure(name) for cell in self._cells]
@@ -129,13 +133,8 @@ class Folds(Cell):
         return set[str]().union(*known) if len(known) == len(found) else None
 
 
-class Lengths(Cell):
+class Lengths(Several):
     """The cells of tasks whose texts differ in length."""
-
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        first = cells[0]
-        super().__init__(first.record, first._path, first._relevant)
-        self._cells = cells
 
     @property
     def cells(self) -> Sequence[Cell]:
