@@ -19,13 +19,13 @@ from rankstone.leaderboards.boards import Board, board
 from rankstone.leaderboards.document import Cell
 from rankstone.leaderboards.formats.render import FORMATS, render
 from rankstone.leaderboards.pages.board import page
-from rankstone.results.per_query import write_per_query
 from rankstone.results.store import ResultStore, Staged
 from rankstone.specs import SuiteSpec
 from rankstone.strict import chosen, load_folder
 from tests.conftest import ROOT
 from tests.pages import Tags
 from tests.records import make_record
+from tests.stored_values import store_mean
 
 TASKS = ["toy/one", "toy/two"]
 METHODS = {"lexical/bm25": 0.3, "dense/e5": 0.5, "dense/bge": 0.45}
@@ -33,13 +33,7 @@ METHODS = {"lexical/bm25": 0.3, "dense/e5": 0.5, "dense/bge": 0.45}
 
 def put(folder, method, task, mean, *, n=80, **changes):
     values = np.clip(np.random.default_rng(1).normal(mean, 0.1, n), 0, 1)
-    write_per_query(folder / "values", [f"q{i}" for i in range(n)], {"nDCG@10": values})
-    record = make_record(method, task, **changes)
-    measure = record.measures["nDCG@10"].model_copy(update={"mean": float(values.mean())})
-    record = record.model_copy(update={"measures": {"nDCG@10": measure}})
-    store = ResultStore(folder / "results")
-    stored = store.write(record, Staged(per_query=folder / "values"))
-    return stored, store.path(stored)
+    return store_mean(folder / "results", make_record(method, task, **changes), values)
 
 
 @pytest.fixture
@@ -112,13 +106,7 @@ def test_bold_is_what_is_not_significantly_below_the_best(tmp_path):
     found = [put(tmp_path, m, "toy/one", v) for m, v in [("a/best", 0.5), ("a/low", 0.3)]]
     values = np.clip(np.random.default_rng(1).normal(0.5, 0.1, 80), 0, 1)
     values[0] -= 0.01  # one query differs
-    write_per_query(tmp_path / "values", [f"q{i}" for i in range(80)], {"nDCG@10": values})
-    record = make_record("a/close", "toy/one")
-    measure = record.measures["nDCG@10"].model_copy(update={"mean": float(values.mean())})
-    record = record.model_copy(update={"measures": {"nDCG@10": measure}})
-    store = ResultStore(tmp_path / "results")
-    kept = store.write(record, Staged(per_query=tmp_path / "values"))
-    found.append((kept, store.path(kept)))
+    found.append(store_mean(tmp_path / "results", make_record("a/close", "toy/one"), values))
     made = column(
         board(spec(tasks=["toy/one"], significance=True), found, tasks=["toy/one"]), "one"
     )

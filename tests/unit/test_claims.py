@@ -31,6 +31,7 @@ from rankstone.strict import chosen, load_folder
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 from tests.records import make_record, make_trained_record
+from tests.stored_values import store_values
 
 TASK = "stdlib/functions"
 QUERIES = [f"q{i}" for i in range(40)]
@@ -121,13 +122,9 @@ def test_an_interval_across_the_bound_is_inconclusive(tmp_path):
 
 def test_other_queries_are_not_compared(tmp_path):
     records = stored(tmp_path, "a/x", rotated(0))
-    monkey = [f"p{i}" for i in range(40)]
-    folder = tmp_path / "other"
-    folder.mkdir()
-    write_per_query(folder / "values", monkey, {"nDCG@10": np.zeros(40)})
-    store = ResultStore(folder)
-    record = store.write(make_record("a/y"), Staged(per_query=folder / "values"))
-    records["a/y", TASK] = record, store.path(record)
+    folder, others = tmp_path / "other", [f"p{i}" for i in range(40)]
+    record = store_values(folder, make_record("a/y"), np.zeros(40), others)
+    records["a/y", TASK] = record, ResultStore(folder).path(record)
     found = only(claim(kind="difference", than="a/y", measure="nDCG@10"), records)
     assert found.verdict == "not tested"
     assert "same queries" in found.reason

@@ -17,19 +17,17 @@ from rankstone.errors import ResultsError
 from rankstone.evaluation.family import holm
 from rankstone.leaderboards.numbers import signed
 from rankstone.leaderboards.pages.compare import probability
-from rankstone.results.per_query import write_per_query
 from rankstone.results.side_files import side_file
-from rankstone.results.store import ResultStore, Staged
+from rankstone.results.store import ResultStore
 from tests.records import make_record
+from tests.stored_values import store_values
 
 QUERIES = [f"q{n}" for n in range(60)]
 BM25, MINILM, STATIC = "lexical/bm25", "dense/all-minilm-l6-v2", "dense/wordllama-256"
 
 
 def put(folder, method, values, *, task="stdlib/functions", queries=QUERIES, **changes):
-    write_per_query(folder.parent / "values", queries, {"nDCG@10": np.asarray(values, float)})
-    record = make_record(method, task, **changes)
-    return ResultStore(folder).write(record, Staged(per_query=folder.parent / "values"))
+    return store_values(folder, make_record(method, task, **changes), values, queries)
 
 
 @pytest.fixture
@@ -66,12 +64,10 @@ def test_every_number_is_that_of_the_values_per_query(results):
 
 
 def test_the_largest_drops_and_rises_are_named_equal_ones_by_all_measures(tmp_path):
-    folder, queries = tmp_path / "results", [f"q{n}" for n in range(8)]
+    folder = tmp_path / "results"
     changes = {BM25: ([0] * 4 + [1] * 4, [1] * 8), MINILM: ([1] * 3 + [0] * 5, [1, 0, 1, 1] * 2)}
     for method, (ndcg, recall) in changes.items():
-        columns = {"nDCG@10": np.array(ndcg, float), "R@10": np.array(recall, float)}
-        write_per_query(tmp_path / "values", queries, columns)
-        ResultStore(folder).write(make_record(method), Staged(per_query=tmp_path / "values"))
+        store_values(folder, make_record(method), {"nDCG@10": ndcg, "R@10": recall})
     (one,) = rankstone.compare("bm25", "all-minilm-l6-v2", results=folder)
     assert [move.query for move in one.moved][:2] == ["q1", "q5"], "recall falls too"
     assert {move.query for move in one.moved if move.of > move.than} == {"q0", "q1", "q2"}

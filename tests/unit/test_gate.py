@@ -18,23 +18,19 @@ from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.gate import judge, judge_ratio
 from rankstone.leaderboards.gates.rules import CostRule, GateRules, QualityRule
 from rankstone.leaderboards.pages.gate import page
-from rankstone.results.per_query import write_per_query
 from rankstone.results.record import RANKS, Latency, Percentiles
-from rankstone.results.store import ResultStore, Staged
+from rankstone.results.store import ResultStore
 from rankstone.specs import SuiteSpec
 from tests.conftest import ROOT
 from tests.records import make_record
+from tests.stored_values import store_values
 
 TASK, BM25 = "stdlib/functions", "lexical/bm25"
 BASE = np.random.default_rng(0).beta(0.4, 0.8, 300)
 
 
 def put(folder, values=BASE, method=BM25, task=TASK, **changes):
-    folder.mkdir(exist_ok=True)
-    queries = [f"q{n}" for n in range(len(values))]
-    write_per_query(folder.parent / "values", queries, {"nDCG@10": np.asarray(values, float)})
-    record = make_record(method, task, **changes)
-    return ResultStore(folder).write(record, Staged(per_query=folder.parent / "values"))
+    return store_values(folder, make_record(method, task, **changes), values)
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from rankstone.execution.ab_comparison import looks
 from rankstone.leaderboards.boards import board
 from rankstone.leaderboards.gate import judge, judge_ratio
 from rankstone.leaderboards.gates.rules import AB_LEVEL, CostRule, GateRules, QualityRule
-from rankstone.results.per_query import write_per_query
-from rankstone.results.store import ResultStore, Staged
+from rankstone.results.store import ResultStore
 from tests.records import make_record
+from tests.stored_values import store_mean
 from tests.unit.test_boards import spec
 from tests.unit.test_gate import slower
 
@@ -24,15 +24,7 @@ BM25, RULE = "lexical/bm25", CostRule(figure="median latency", allowance=1.1)
 
 
 def put(folder, values, method=BM25, task="toy/one"):
-    folder.mkdir(exist_ok=True)
-    queries = [f"q{n}" for n in range(len(values))]
-    write_per_query(folder / "values", queries, {"nDCG@10": values})
-    record = make_record(method, task)
-    measure = record.measures["nDCG@10"].model_copy(update={"mean": float(values.mean())})
-    record = record.model_copy(update={"measures": {"nDCG@10": measure}})
-    store = ResultStore(folder / "results")
-    stored = store.write(record, Staged(per_query=folder / "values"))
-    return stored, store.path(stored)
+    return store_mean(folder / "results", make_record(method, task), values)
 
 
 def letters_of(made):

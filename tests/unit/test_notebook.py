@@ -20,13 +20,12 @@ from rankstone.errors import DefinitionError
 from rankstone.execution.reporting import Lines, in_notebook
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages import leaderboard as leaderboard_page
-from rankstone.results.per_query import write_per_query
-from rankstone.results.store import ResultStore, Staged
 from rankstone.scoring.in_memory import write_file
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
 from tests.pages import Tags
 from tests.records import make_record
+from tests.stored_values import store_values
 
 HOSTILE = "a/<img src=x onerror=alert(1)>&\x1b[2J"
 OF, THAN, TASK = "dense/all-minilm-l6-v2", "lexical/bm25", "stdlib/functions"
@@ -37,12 +36,9 @@ SPECS = {OF: PLACE.method(OF), THAN: PLACE.method(THAN), TASK: PLACE.task(TASK)}
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
-    queries = [f"q{n}" for n in range(40)]
     for method in (OF, THAN):
         values = {"nDCG@10": rng.random(40), "AP": rng.random(40)}
-        write_per_query(tmp_path / "values", queries, values)
-        staged = Staged(per_query=tmp_path / "values")
-        ResultStore(tmp_path / "results").write(make_record(method), staged)
+        store_values(tmp_path / "results", make_record(method), values)
     return tmp_path / "results"
 
 

@@ -18,9 +18,8 @@ from rankstone.evaluation.sign_flips import least_moved, p_above, p_two_sided
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.power import page
 from rankstone.leaderboards.power import Setting
-from rankstone.results.per_query import write_per_query
-from rankstone.results.store import ResultStore, Staged
 from tests.records import make_record
+from tests.stored_values import store_values
 
 ONE, OTHER, TASK = "lexical/bm25", "dense/wordllama-256", "stdlib/functions"
 
@@ -67,11 +66,8 @@ def results(tmp_path):
     rng = np.random.default_rng(0)
     values = rng.beta(0.4, 0.8, 400)
     moved = np.where(np.arange(400) % 10 == 0, rng.permutation(values), values)
-    queries = [f"q{n}" for n in range(400)]
     for method, own in ((ONE, values), (OTHER, moved)):
-        write_per_query(tmp_path / "values", queries, {"nDCG@10": own})
-        record = make_record(method, TASK)
-        ResultStore(tmp_path / "results").write(record, Staged(per_query=tmp_path / "values"))
+        store_values(tmp_path / "results", make_record(method, TASK), own)
     return tmp_path / "results", moved - values
 
 

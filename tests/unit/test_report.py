@@ -15,20 +15,18 @@ from rankstone.leaderboards.costs import pareto
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages import plots
 from rankstone.leaderboards.pages.plots import quality_against_cost
-from rankstone.results.per_query import write_per_query
 from rankstone.results.record import QuerySummary, TruncationInfo
-from rankstone.results.store import ResultStore, Staged
+from rankstone.results.store import ResultStore
 from tests.pages import Tags
 from tests.records import make_record
+from tests.stored_values import store_values
 
 METHODS = {"lexical/bm25": 0.3, "dense/all-minilm-l6-v2": 0.5}
 
 
 def put(folder, method, mean=0.4, task="stdlib/functions", **changes):
     values = np.clip(np.random.default_rng(1).normal(mean, 0.1, 50), 0, 1)
-    write_per_query(folder / "values", [f"q{i}" for i in range(50)], {"nDCG@10": values})
-    staged = Staged(per_query=folder / "values")
-    return ResultStore(folder / "results").write(make_record(method, task, **changes), staged)
+    return store_values(folder / "results", make_record(method, task, **changes), values)
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from rankstone.leaderboards.site import vega
 from rankstone.leaderboards.site.model import make_site
 from rankstone.leaderboards.site.trends import trend_page, trends_of
 from rankstone.results.histories import stored_below, stores_below
-from rankstone.results.per_query import write_per_query
 from rankstone.results.record import Measure, RunRecord
-from rankstone.results.store import ResultStore, Staged
+from rankstone.results.store import ResultStore
 from tests.records import make_record
+from tests.stored_values import store_values
 
 DAYS = ("2025-11-02", "2025-11-09", "2025-11-16")
 MEANS = (0.2, 0.5, 0.4)
@@ -40,11 +40,7 @@ def measured(folder: Path, day: str, mean: float, **changes: Any) -> RunRecord:
         "measures": {**record.measures, "nDCG@10": Measure(mean=mean, low=mean - 0.1,
                                                            high=mean + 0.1, n=10)},
     }  # fmt: skip
-    values = folder.parent / "values.parquet"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    write_per_query(values, [f"q{n}" for n in range(10)], {"nDCG@10": np.full(10, mean)})
-    store = ResultStore(folder)
-    return store.write(record.model_copy(update=updates), Staged(per_query=values))
+    return store_values(folder, record.model_copy(update=updates), np.full(10, mean))
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from rankstone.leaderboards.site.tables import Row, decision_table, method_notes
 from rankstone.leaderboards.site.views import groups, views_of
 from rankstone.leaderboards.suites import interval_of_mean
 from rankstone.leaderboards.trained import TAGS
-from rankstone.results.per_query import write_per_query
 from rankstone.results.record import TRAINING, Measure, RunRecord, TruncationInfo
-from rankstone.results.store import ResultStore, Staged
+from rankstone.results.store import ResultStore
 from rankstone.specs import SuiteSpec
 from rankstone.workspace import Workspace
 from tests.records import make_record
+from tests.stored_values import store_values
 
 TASKS = ("a/one", "a/two", "b/three")
 
@@ -90,11 +90,7 @@ def stored(folder: Path, values: dict[str, dict[str, list[float]]]) -> list[dict
     for method, tasks in values.items():
         cells = {}
         for task, given in tasks.items():
-            file = folder.parent / "values.pq"
-            write_per_query(
-                file, [f"q{n}" for n in range(len(given))], {"nDCG@10": np.array(given)}
-            )
-            record = store.write(make_record(method, task), Staged(per_query=file))
+            record = store_values(folder, make_record(method, task), given)
             cells[task] = (record, store.path(record))
         found.append(cells)
     return found
