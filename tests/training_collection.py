@@ -13,6 +13,7 @@ from rankstone.progress import Progress, silent
 from rankstone.specs import MethodSpec
 from rankstone.training.parts import RecipeRun
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 from tests.tiny_models import write_encoder, write_masked
 
 DENSE = {"pooling": "mean", "similarity": "cosine", "engine": "torch"}
@@ -34,25 +35,17 @@ class Texts(list[str]):
 def write_collection(root: Path) -> Path:
     """Write `tiny/animals`: 64 documents, a test split, and a train split that shares documents of
     one animal and one query with it; and a workspace with the task."""
-    folder = root / "data" / "tiny" / "animals"
-    (folder / "qrels").mkdir(parents=True)
-    documents = [
-        {"_id": f"{animal}-{place}", "title": place, "text": f"the {animal} crosses the {place}"}
+    documents = {
+        f"{animal}-{place}": {"title": place, "text": f"the {animal} crosses the {place}"}
         for animal in ANIMALS
         for place in PLACES
-    ]
-    lines, test, train = list[dict[str, str]](), list[str](), list[str]()
-    for number, animal in enumerate(ANIMALS):
-        lines.append({"_id": animal, "text": f"where is the {animal}"})
-        split = test if number < TEST else train
-        split += [f"{animal}\t{animal}-{place}\t1" for place in PLACES[:2]]
-    lines += [{"_id": "again", "text": "Where is  the fox"}, {"_id": "same", "text": "bear news"}]
-    train += ["again\tseal-meadow\t1", "same\tbear-river\t1", "same\tmole-meadow\t0"]
-    head = "query-id\tcorpus-id\tscore\n"
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    (folder / "qrels" / "test.tsv").write_text(head + "\n".join(test) + "\n")
-    (folder / "qrels" / "train.tsv").write_text(head + "\n".join(train) + "\n")
+    }
+    queries = {animal: f"where is the {animal}" for animal in ANIMALS}
+    queries |= {"again": "Where is  the fox", "same": "bear news"}
+    pairs = [(animal, f"{animal}-{place}", 1) for animal in ANIMALS for place in PLACES[:2]]
+    more = [("again", "seal-meadow", 1), ("same", "bear-river", 1), ("same", "mole-meadow", 0)]
+    judged = {"test": pairs[: 2 * TEST], "train": [*pairs[2 * TEST :], *more]}
+    write_beir(root / "data" / "tiny" / "animals", documents, queries, **judged)
     (root / "benchmarks").mkdir()
     (root / "benchmarks" / "tiny.toml").write_text(
         '[tasks.animals]\ndescription = "d"\nloader = "beir"\ntrain_split = "train"\n'

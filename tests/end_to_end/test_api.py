@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ pytest.importorskip("httpx2")
 import rankstone
 from rankstone.execution.reporting import Silent
 from tests.api_servers import Api, embedding, serving
+from tests.beir_layout import write_beir
 
 KEY = "sk-secret-4711"
 WORDS = ("fox", "bear", "river", "engine", "violin", "harbour", "glacier", "market", "orchard")
@@ -54,14 +54,10 @@ def text(i: int) -> str:
 
 def write(place: Path, n: int) -> None:
     """Write a workspace with the two methods, and a collection of `n` documents and 9 queries."""
-    folder = place / "data" / "tiny" / "words"
-    (folder / "qrels").mkdir(parents=True)
-    documents = [{"_id": f"d{i}", "title": "", "text": text(i)} for i in range(n)]
-    queries = [{"_id": f"q{i}", "text": f"{text(i)} {word}"} for i, word in enumerate(WORDS)]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
-    rows = "".join(f"q{i}\td{i}\t1\n" for i in range(9))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + rows)
+    documents = {f"d{i}": text(i) for i in range(n)}
+    queries = {f"q{i}": f"{text(i)} {word}" for i, word in enumerate(WORDS)}
+    judged = [(f"q{i}", f"d{i}") for i in range(9)]
+    write_beir(place / "data" / "tiny" / "words", documents, queries, test=judged)
     (place / "benchmarks").mkdir()
     (place / "benchmarks" / "tiny.toml").write_text(
         '[tasks.words]\ndescription = "d"\nloader = "beir"\ndepth = 10\n'

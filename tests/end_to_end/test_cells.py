@@ -21,6 +21,7 @@ from rankstone.errors import DefinitionError, MissingExtraError, RankstoneWarnin
 from rankstone.execution import process as cell_process
 from rankstone.execution.process import interrupted
 from rankstone.results.store import ResultStore
+from tests.beir_layout import write_beir
 from tests.forked_cells import Template, forking
 from tests.waiting import wait_for
 
@@ -31,14 +32,12 @@ ADAPTERS = Path(__file__).parents[1] / "adapters"
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace with a tiny collection and a runner for every faulty adapter."""
     monkeypatch.syspath_prepend(str(ADAPTERS))
-    folder = tmp_path / "data" / "tiny" / "letters"
-    (folder / "qrels").mkdir(parents=True)
-    documents = [{"_id": f"d{i}", "title": "", "text": f"letter {c}"} for i, c in enumerate("abc")]
-    queries = [{"_id": f"q{i}", "text": c} for i, c in enumerate("abc")]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
-    judgements = "".join(f"q{i}\td{i}\t1\n" for i in range(3))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
+    documents = {f"d{i}": f"letter {c}" for i, c in enumerate("abc")}
+    queries, judged = (
+        {f"q{i}": c for i, c in enumerate("abc")},
+        [(f"q{i}", f"d{i}") for i in range(3)],
+    )
+    write_beir(tmp_path / "data" / "tiny" / "letters", documents, queries, test=judged)
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "tiny.toml").write_text(
         '[tasks.letters]\ndescription = "d"\nloader = "beir"\n'

@@ -18,6 +18,7 @@ from rankstone.results.trec_run import read_run
 from rankstone.scoring.explained import Case
 from rankstone.scoring.reencoding import facts, untried
 from rankstone.scoring.task_qrels import open_judged
+from tests.beir_layout import write_beir
 from tests.records import make_imported_record, make_record
 
 pytestmark = pytest.mark.usefixtures("forked_cells")
@@ -75,16 +76,14 @@ def by_trec(name: str, run=RUN, qrels=QRELS) -> float:
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Session:
     root = tmp_path_factory.mktemp("explained")
-    folder = root / "data" / "tiny" / "letters"
-    for part in (folder / "qrels", root / "benchmarks", root / "leaderboards" / "papers"):
+    for part in (root / "benchmarks", root / "leaderboards" / "papers"):
         part.mkdir(parents=True)
-    for name, ids in (("corpus", DOCUMENTS), ("queries", IDS)):
-        rows = [json.dumps({"_id": id, "text": id}) for id in ids]
-        (folder / f"{name}.jsonl").write_text("\n".join(rows))
-    for split, qrels in (("test", QRELS), ("other", OTHER)):
-        lines = [f"{q}\t{d}\t{n}\n" for q, row in qrels.items() for d, n in row.items()]
-        path = folder / "qrels" / f"{split}.tsv"
-        path.write_text("query-id\tcorpus-id\tscore\n" + "".join(lines))
+    judged = {
+        split: [(q, d, n) for q, row in qrels.items() for d, n in row.items()]
+        for split, qrels in (("test", QRELS), ("other", OTHER))
+    }
+    folder = root / "data" / "tiny" / "letters"
+    write_beir(folder, {d: d for d in DOCUMENTS}, {q: q for q in IDS}, **judged)
     (root / "benchmarks" / "tiny.toml").write_text(TASKS)
     table = TABLE.format(value=by_trec("ndcg_cut_5"))
     (root / "leaderboards" / "papers" / "a-table.toml").write_text(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from functools import cache
 from pathlib import Path
@@ -22,6 +21,7 @@ from rankstone.results.trec_run import read_run, write_run
 from rankstone.session import Session
 from rankstone.specs import MethodSpec, TaskSpec
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 from tests.shared_cache import sharing
 
 pytestmark = pytest.mark.usefixtures("forked_cells")
@@ -105,21 +105,17 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     task = Workspace.find(ROOT).task("stdlib/modules")
     dataset = open_dataset(task, Sources.find())
     judged = list(zip(dataset.judgements.query, dataset.judgements.document, strict=True))[:100]
-    corpus, queries, qrels = [], [], ["query-id\tcorpus-id\tscore"]
+    corpus, queries, qrels = {}, {}, []
     for query, position in judged:
         (name,) = dataset.corpus.ids(np.array([position]))
         (code,) = dataset.corpus.texts(int(position), int(position) + 1)
         told = f"Documentation of the module {name}: {dataset.query_texts[query]}"
-        corpus.append({"_id": f"told{position}", "text": told[:160]})
+        corpus[f"told{position}"] = told[:160]
         source = f"Source code of the module {name}: {code}"
-        corpus.append({"_id": f"source{position}", "text": source[:160]})
-        queries.append({"_id": f"q{query}", "text": name})
-        qrels.append(f"q{query}\tsource{position}\t1")
-    folder = data / "two" / "kinds"
-    (folder / "qrels").mkdir(parents=True)
-    for name, rows in (("corpus", corpus), ("queries", queries)):
-        (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    (folder / "qrels" / "test.tsv").write_text("\n".join(qrels) + "\n")
+        corpus[f"source{position}"] = source[:160]
+        queries[f"q{query}"] = name
+        qrels.append((f"q{query}", f"source{position}"))
+    write_beir(data / "two" / "kinds", corpus, queries, test=qrels)
     return data
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import rankstone
 from rankstone.results.serialise import from_json
+from tests.beir_layout import write_beir
 
 ADAPTERS = Path(__file__).parents[1] / "adapters"
 ENDINGS = {
@@ -40,11 +41,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     for name in ("pids", "server"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(f"HOSTILE_{name.upper()}", str(tmp_path / name))
-    folder = tmp_path / "data" / "tiny" / "one"
-    (folder / "qrels").mkdir(parents=True)
-    (folder / "corpus.jsonl").write_text('{"_id": "d", "text": "x"}')
-    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "x"}')
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    write_beir(tmp_path / "data" / "tiny" / "one", {"d": "x"}, {"q": "x"}, test=[("q", "d")])
     for name in ("benchmarks", "runners"):
         (tmp_path / name).mkdir()
     (tmp_path / "benchmarks" / "tiny.toml").write_text(

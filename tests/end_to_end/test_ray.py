@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -25,6 +24,7 @@ from rankstone.encodings.shards import open_shard, read_info
 from rankstone.errors import ClusterError
 from rankstone.profiling.clock import Clock
 from tests.adapters.hashing import Hashing, vector
+from tests.beir_layout import write_beir
 from tests.conftest import ROOT
 from tests.waiting import wait_for
 
@@ -91,15 +91,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Path:
-    folder = tmp_path / "collection"
-    (folder / "qrels").mkdir(parents=True)
-    documents = [{"_id": f"d{i}", "text": f"letter{i % 640} word{i % 23}"} for i in range(1500)]
-    queries = [{"_id": f"q{i}", "text": f"letter{i} word{i % 23}"} for i in range(30)]
-    for name, rows in (("corpus", documents), ("queries", queries)):
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    judged = "".join(f"q{i}\td{i}\t1\n" for i in range(30))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
-    return folder
+    documents = {f"d{i}": f"letter{i % 640} word{i % 23}" for i in range(1500)}
+    queries = {f"q{i}": f"letter{i} word{i % 23}" for i in range(30)}
+    judged = [(f"q{i}", f"d{i}") for i in range(30)]
+    return write_beir(tmp_path / "collection", documents, queries, test=judged)
 
 
 def task(

@@ -1,12 +1,12 @@
 """Published numbers on real collections, with the released weights."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import rankstone
+from tests.beir_layout import write_beir
 from tests.shared_cache import sharing
 
 pytest.importorskip("sentence_transformers", reason="needs the extra 'dense'")
@@ -86,14 +86,9 @@ def generated(folder: Path) -> Path:
         ]
     )
     texts = [" ".join(rng.choice(words, n)) for n in rng.integers(3, 120, 200)]
-    (folder / "qrels").mkdir(parents=True)
-    lines = [json.dumps({"_id": f"d{i}", "title": "", "text": t}) for i, t in enumerate(texts)]
-    (folder / "corpus.jsonl").write_text("\n".join(lines))
-    asked = [json.dumps({"_id": f"q{i}", "text": t[:40]}) for i, t in enumerate(texts)]
-    (folder / "queries.jsonl").write_text("\n".join(asked))
-    judged = "".join(f"q{i}\td{i}\t1\n" for i in range(200))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
-    return folder
+    documents = {f"d{i}": text for i, text in enumerate(texts)}
+    queries = {f"q{i}": text[:40] for i, text in enumerate(texts)}
+    return write_beir(folder, documents, queries, test=zip(queries, documents, strict=True))
 
 
 def test_an_interrupted_encoding_gives_the_same_vectors(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from rankstone.runners.protocols import Hits
 from rankstone.scoring.task_qrels import open_judged
 from rankstone.scoring.verification import differences
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 from tests.records import make_record
 
 MEASURES = ["nDCG@3", "R@3", "RR@3", "AP", "Judged@3"]
@@ -87,16 +88,10 @@ q3 Q0 d3 2 1.0 tag
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    folder = tmp_path / "data" / "tiny" / "letters"
-    (folder / "qrels").mkdir(parents=True)
-    documents = [json.dumps({"_id": d, "text": f"text of {d}"}) for d in DOCUMENTS]
-    (folder / "corpus.jsonl").write_text("\n".join(documents))
-    queries = [
-        json.dumps({"_id": q, "text": "?", "metadata": {"answers": ANSWERS[q]}}) for q in QRELS
-    ]
-    (folder / "queries.jsonl").write_text("\n".join(queries))
-    lines = [f"{q}\t{d}\t{label}" for q, labels in QRELS.items() for d, label in labels.items()]
-    (folder / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]))
+    documents = {d: f"text of {d}" for d in DOCUMENTS}
+    queries = {q: {"text": "?", "metadata": {"answers": ANSWERS[q]}} for q in QRELS}
+    judged = [(q, *pair) for q, labels in QRELS.items() for pair in labels.items()]
+    write_beir(tmp_path / "data" / "tiny" / "letters", documents, queries, test=judged)
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "tiny.toml").write_text(TASKS)
     (tmp_path / "runners").mkdir()

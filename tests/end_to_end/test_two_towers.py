@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -18,6 +17,7 @@ import rankstone
 from rankstone.cli.app import app
 from rankstone.results.store import ResultStore
 from tests import tiny_encoders as tiny
+from tests.beir_layout import write_beir
 
 pytestmark = pytest.mark.usefixtures("forked_cells")
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,15 +26,12 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A workspace with AR2 and a tiny collection whose titles matter."""
-    folder = tmp_path / "data" / "tiny" / "titles"
-    (folder / "qrels").mkdir(parents=True)
-    documents = [
-        {"_id": f"d{i}", "title": title, "text": "of the river"}
+    documents = {
+        f"d{i}": {"title": title, "text": "of the river"}
         for i, title in enumerate(("fox", "bear", "dog", ""))
-    ]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
-    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "the fox"}))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td0\t1\n")
+    }
+    folder = tmp_path / "data" / "tiny" / "titles"
+    write_beir(folder, documents, {"q": "the fox"}, test=[("q", "d0")])
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "tiny.toml").write_text(
         '[tasks.titles]\ndescription = "d"\nloader = "beir"\ndepth = 10\nmeasures = ["nDCG@10"]\n'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 from rankstone import Session
 from rankstone.errors import MeasureError, ModelError, ResultsError
+from tests.beir_layout import write_beir
 from tests.conftest import ROOT
 from tests.hub_server import hub
 from tests.tiny_models import write_encoder
@@ -28,13 +28,9 @@ DOCUMENTS = ("the river", "a bear follows the fox", "which glacier", "the harbou
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a collection and models, without a workspace."""
     folder = tmp_path_factory.mktemp("open")
-    (folder / "tickets" / "qrels").mkdir(parents=True)
-    rows = [json.dumps({"_id": f"d{n}", "text": text}) for n, text in enumerate(DOCUMENTS)]
-    (folder / "tickets" / "corpus.jsonl").write_text("\n".join(rows))
-    rows = [json.dumps({"_id": f"q{n}", "text": text}) for n, text in enumerate(("fox", "river"))]
-    (folder / "tickets" / "queries.jsonl").write_text("\n".join(rows))
-    qrels = "query-id\tcorpus-id\tscore\nq0\td1\t1\nq1\td0\t1\n"
-    (folder / "tickets" / "qrels" / "test.tsv").write_text(qrels)
+    documents = {f"d{n}": text for n, text in enumerate(DOCUMENTS)}
+    queries, judged = {"q0": "fox", "q1": "river"}, [("q0", "d1"), ("q1", "d0")]
+    write_beir(folder / "tickets", documents, queries, test=judged)
     write_dense(folder / "mine")
     (folder / "cross").mkdir()
     write_cross_encoder(folder / "cross")

@@ -15,6 +15,7 @@ from rankstone.benchmarks.task_names import task_of
 from rankstone.errors import DefinitionError, ResultsError
 from rankstone.results.trec_run import read_run
 from rankstone.session import Session
+from tests.beir_layout import write_beir
 
 pytestmark = pytest.mark.usefixtures("forked_cells")
 
@@ -52,13 +53,7 @@ def lines(rows: dict[str, str]) -> str:
 
 
 def test_a_folder_whose_ids_hold_white_space(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (here / "mine" / "qrels").mkdir(parents=True)
-    (here / "mine" / "corpus.jsonl").write_text(lines(DOCUMENTS))
-    (here / "mine" / "queries.jsonl").write_text(lines(QUERIES))
-    judged = "".join(f"{q}\t{d}\t1\n" for q, d in RELEVANT)
-    for split in ("test", "dev"):
-        file = here / "mine" / "qrels" / f"{split}.tsv"
-        file.write_text("query-id\tcorpus-id\tscore\n" + judged)
+    write_beir(here / "mine", DOCUMENTS, QUERIES, test=RELEVANT, dev=RELEVANT)
     record = run(here, "./mine")
     assert record.measures["RR@10"].mean == 1.0
     assert record.task.source == str(here / "mine")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from rankstone.benchmarks.loaders.chunk_collections import chunks, cut, load
 from rankstone.errors import DataError, DefinitionError
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 from tests.dpr_rule import has_answer
 
 pytestmark = pytest.mark.usefixtures("forked_cells")
@@ -84,15 +84,8 @@ def write(folder: Path) -> dict[str, list[str]]:
         "far": f"the engine {filler} {filler} {filler} {filler} was made by Diesel",
     }
     asked = {"glacier": ["Kebnekaise"], "violin": ["Guarneri"], "engine": ["Diesel", "Otto"]}
-    (folder / "qrels").mkdir(parents=True)
-    rows = [{"_id": name, "title": "", "text": text} for name, text in texts.items()]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    rows = [
-        {"_id": name, "text": name, "metadata": {"answers": answers}}
-        for name, answers in asked.items()
-    ]
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nglacier\tnear\t1\n")
+    queries = {name: {"text": name, "metadata": {"answers": own}} for name, own in asked.items()}
+    write_beir(folder, texts, queries, test=[("glacier", "near")])
     return asked
 
 

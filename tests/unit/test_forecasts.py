@@ -48,6 +48,7 @@ from rankstone.runners.search.faiss.ivf import InvertedFile
 from rankstone.runners.search.quantisation.pq import ProductQuantisation
 from rankstone.runners.search.quantisation.scalar import ScalarQuantisation
 from rankstone.runners.testing import PlainContext
+from tests.beir_layout import write_beir
 from tests.records import make_record
 from tests.speed.vectors import DIM, Vectors
 
@@ -76,14 +77,12 @@ class Counts(rankstone.Runner):
 def here(tmp_path_factory: pytest.TempPathFactory) -> rankstone.Session:
     """A collection of documents of 5 to 200 words."""
     root = tmp_path_factory.mktemp("forecasts")
-    folder, rng = root / "words", np.random.default_rng(0)
-    (folder / "qrels").mkdir(parents=True)
+    rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(WORDS, n)) for n in rng.integers(5, 200, DOCUMENTS)]
-    for name, rows in (("corpus", texts), ("queries", texts[:QUERIES])):
-        lines = (json.dumps({"_id": f"{name[0]}{n}", "text": t}) for n, t in enumerate(rows))
-        (folder / f"{name}.jsonl").write_text("\n".join(lines))
-    judged = "".join(f"q{n}\tc{n}\t1\n" for n in range(QUERIES))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    documents = {f"c{n}": text for n, text in enumerate(texts)}
+    queries = {f"q{n}": text for n, text in enumerate(texts[:QUERIES])}
+    judged = [(f"q{n}", f"c{n}") for n in range(QUERIES)]
+    write_beir(root / "words", documents, queries, test=judged)
     return rankstone.Session(results=root / "results", cache=root / "cache", workspace=root)
 
 

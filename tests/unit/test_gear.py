@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +27,7 @@ from rankstone.runners.testing import PlainContext
 from rankstone.specs import MethodSpec
 from rankstone.workspace import Workspace
 from tests import tiny_rerankers as tiny
+from tests.beir_layout import write_beir
 from tests.training_collection import method, recipe_run, write_with_models
 
 QUERY = "which fox crosses"
@@ -195,19 +195,13 @@ CORPUS = {
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, module_cache: None) -> Path:
     root = write_with_models(tmp_path_factory.mktemp("gear"))
-    folder = root / "data" / "tiny" / "asked"
-    (folder / "qrels").mkdir(parents=True)
-    documents = [{"_id": name, "title": name, "text": text} for name, text in CORPUS.items()]
-    queries = [{"_id": f"q{n}", "text": f"what crosses {n}", "metadata": {"answers": ["RIVER"]}}
-               for n in range(len(CORPUS))]  # fmt: skip
-    queries[0]["metadata"] = {"answers": ["violin"]}  # in no sentence
-    queries[1]["metadata"] = {"answers": ["the"]}  # in all
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
-    rows = [f"q{n}\td{n}\t1" for n in range(len(CORPUS))]
-    (folder / "qrels" / "test.tsv").write_text(
-        "\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n"
-    )
+    documents = {name: {"title": name, "text": text} for name, text in CORPUS.items()}
+    # In no sentence, in all, and in one.
+    answers = ["violin", "the", *["RIVER"] * (len(CORPUS) - 2)]
+    queries = {f"q{n}": {"text": f"what crosses {n}", "metadata": {"answers": [answer]}}
+               for n, answer in enumerate(answers)}  # fmt: skip
+    judged = [(f"q{n}", f"d{n}") for n in range(len(CORPUS))]
+    write_beir(root / "data" / "tiny" / "asked", documents, queries, test=judged)
     (root / "benchmarks" / "local.toml").write_text(
         '[tasks.sentences]\ndescription = "d"\nloader = "answer_sentences"\ndepth = 5\n'
         'source = { of = "tiny/asked" }\ntext = "{text}"\nfilter = "question == {id}"\n'

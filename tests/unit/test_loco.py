@@ -23,6 +23,7 @@ from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DataError, DefinitionError, MissingExtraError
 from rankstone.specs import Counts, TaskSpec
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 from tests.hub_server import hub as serve_hub
 
 ROOT = Path(__file__).parents[2]
@@ -167,10 +168,7 @@ def test_v1_from_local_copies_is_what_the_authors_make_of_them(
 def test_v1_in_beir_layout_comes_first(tmp_path: Path) -> None:
     write_v1(tmp_path / "data/loco", "jsonl")
     folder = tmp_path / "data/loco/qmsum"
-    write_jsonl(folder / "corpus.jsonl", [{"_id": "d", "title": "", "text": "from BEIR layout"}])
-    write_jsonl(folder / "queries.jsonl", [{"_id": "q", "text": "?"}])
-    (folder / "qrels").mkdir()
-    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    write_beir(folder, {"d": "from BEIR layout"}, {"q": "?"}, test=[("q", "d")])
     assert opened(tmp_path, unpinned("qmsum")).corpus.texts(0, 1) == ["from BEIR layout"]
 
 

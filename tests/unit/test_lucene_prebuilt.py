@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 import threading
 from pathlib import Path
@@ -20,6 +19,7 @@ from rankstone.runners.protocols import Defaults
 from rankstone.runners.representations.sparse_rows import sparse_rows
 from rankstone.runners.testing import PlainContext
 from rankstone.workspace import Changes, Workspace
+from tests.beir_layout import write_beir
 from tests.conftest import ROOT
 from tests.servers import Served, serving
 
@@ -238,11 +238,8 @@ def test_a_run_from_the_name_to_the_record(
 ) -> None:
     place_in(cache, words)
     register(monkeypatch, "tiny", "http://127.0.0.1:9/tiny.tar.gz")
-    (tmp_path / "mine" / "qrels").mkdir(parents=True)
-    documents = [json.dumps({"_id": f"d{n}", "text": "x"}) for n in range(9)]
-    (tmp_path / "mine" / "corpus.jsonl").write_text("\n".join(documents))
-    (tmp_path / "mine" / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "rivers"}))
-    (tmp_path / "mine" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td6\t1\n")
+    documents = {f"d{n}": "x" for n in range(9)}
+    write_beir(tmp_path / "mine", documents, {"q": "rivers"}, test=[("q", "d6")])
     session = rankstone.Session(results=tmp_path / "results", cache=tmp_path / "cache")
     [record] = session.run("lucene:tiny", str(tmp_path / "mine"))
     assert record.error is None

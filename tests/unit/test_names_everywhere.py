@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from rankstone.cli.app import app
 from rankstone.encodings.shards import Cost, note_use, write_shard
 from rankstone.errors import MeasureError, RankstoneError, RankstoneWarning
 from rankstone.strict import named_among
+from tests.beir_layout import write_beir
 from tests.unit.test_members import CODE, DENSE, write_dense
 
 METHODS = {
@@ -79,14 +79,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dense(here / "model", "weights")
     (here / "inner.toml").write_text(DENSE)
     (here / "names_of_mine.py").write_text(CODE)
-    (here / "tickets" / "qrels").mkdir(parents=True)
-    for name in ("corpus", "queries"):
-        rows = [json.dumps({"_id": f"{name[0]}{n}", "text": f"fox {n}"}) for n in range(12)]
-        (here / "tickets" / f"{name}.jsonl").write_text("\n".join(rows))
-    judged = [f"q{n}\tc{n}\t1" for n in range(8)]
-    (here / "tickets" / "qrels" / "test.tsv").write_text(
-        "\n".join(["query-id\tcorpus-id\tscore", *judged])
-    )
+    documents, queries = ({f"{kind}{n}": f"fox {n}" for n in range(12)} for kind in "cq")
+    judged = [(f"q{n}", f"c{n}") for n in range(8)]
+    write_beir(here / "tickets", documents, queries, test=judged)
     (here / "run.trec").write_text("".join(f"q{n} Q0 c{n % 5} 1 2.5 x\n" for n in range(8)))
     return here
 

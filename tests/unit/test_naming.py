@@ -17,17 +17,14 @@ from rankstone.benchmarks.task_names import file_task, named_by_user, task_of
 from rankstone.errors import DataError, DefinitionError
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 
 SAFE = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9_.-]*-[0-9a-f]{8}")
 
 
 def collection(folder: Path, *splits: str) -> Path:
-    (folder / "qrels").mkdir(parents=True)
-    (folder / "corpus.jsonl").write_text('{"_id": "d", "text": "one"}\n')
-    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "one?"}\n')
-    for split in splits:
-        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
-    return folder
+    judged = {split: [("q", "d")] for split in splits}
+    return write_beir(folder, {"d": "one"}, {"q": "one?"}, **judged)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from rankstone.results.record import Measure
 from rankstone.results.store import ResultStore
 from rankstone.specs import SuiteSpec
 from rankstone.strict import chosen, load_folder
+from tests.beir_layout import write_beir
 from tests.records import make_record
 
 pytestmark = pytest.mark.usefixtures("forked_cells")
@@ -237,15 +238,10 @@ def test_csv_is_what_pandas_reads():
 @pytest.fixture
 def place(tmp_path):
     """A workspace with a collection of three letters, and published tables for it."""
-    folder = tmp_path / "data" / "tiny" / "letters"
-    (folder / "qrels").mkdir(parents=True)
     words = ("anchor", "bridge", "castle")
-    documents = [{"_id": f"d{w}", "title": "", "text": f"the {w}"} for w in words]
-    queries = [{"_id": f"q{w}", "text": w} for w in words]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
-    judgements = "".join(f"q{w}\td{w}\t1\n" for w in words)
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
+    documents, queries = {f"d{w}": f"the {w}" for w in words}, {f"q{w}": w for w in words}
+    judged = [(f"q{w}", f"d{w}") for w in words]
+    write_beir(tmp_path / "data" / "tiny" / "letters", documents, queries, test=judged)
     (tmp_path / "benchmarks").mkdir()
     task = 'description = "d"\ndepth = 10\nmeasures = ["nDCG@10"]\n'
     (tmp_path / "benchmarks" / "tiny.toml").write_text(

@@ -26,6 +26,7 @@ from rankstone.results.per_query import write_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.store import ResultStore, Staged
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 from tests.conftest import ROOT
 from tests.records import MACHINE, make_record
 
@@ -53,14 +54,7 @@ def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of every method on every task, one on a folder of files, one on a second machine."""
     home = tmp_path_factory.mktemp("selection")
-    files = {
-        "corpus.jsonl": '{"_id": "d", "text": "a"}\n',
-        "queries.jsonl": '{"_id": "q", "text": "a"}\n',
-        "qrels/test.tsv": "query-id\tcorpus-id\tscore\nq\td\t1\n",
-    }  # fmt: skip
-    for name, text in files.items():
-        (home / "tickets" / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / "tickets" / name).write_text(text)
+    write_beir(home / "tickets", {"d": "a"}, {"q": "a"}, test=[("q", "d")])
     unwritten = PLACE.task(str(home / "tickets")).name
     write_per_query(home / "values", ["q"], {"nDCG@10": np.array([0.5])})
     store, staged = ResultStore(home / "results"), Staged(per_query=home / "values")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -32,6 +31,7 @@ from rankstone.benchmarks.storage import atomic_folders
 from rankstone.benchmarks.store import open_dataset, verify_dataset
 from rankstone.errors import DataError, DefinitionError, RankstoneWarning
 from rankstone.specs import Counts, TaskSpec
+from tests.beir_layout import write_beir
 
 DOCUMENTS = [
     Document("d1", "One", "first text"),
@@ -567,12 +567,8 @@ print("opened", len(data.corpus), flush=True)
 
 @pytest.fixture
 def beir_folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "data" / "b" / "c"
-    (folder / "qrels").mkdir(parents=True)
-    rows = [{"_id": f"d{i}", "title": "", "text": f"text {i}"} for i in range(5)]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "?"}')
-    (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td1\t1\n")
+    documents = {f"d{i}": f"text {i}" for i in range(5)}
+    write_beir(tmp_path / "data" / "b" / "c", documents, {"q": "?"}, test=[("q", "d1")])
     return tmp_path
 
 

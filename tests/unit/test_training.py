@@ -37,6 +37,7 @@ from rankstone.training.losses.by_name import form_of
 from rankstone.training.samplers import LIBRARY, OWN
 from rankstone.training.starts import STARTS
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 from tests.conftest import ROOT
 from tests.records import make_record, make_trained_record
 
@@ -114,18 +115,13 @@ def test_what_a_method_was_trained_on_is_that_of_its_parts(
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A workspace with a collection; two of its three test documents occur in training."""
-    folder = tmp_path / "data" / "tiny" / "words"
-    (folder / "qrels").mkdir(parents=True)
     words = ["apple", "bread", "cider", "dates", "egg", "flour", "grape", "honey"]
-    texts = [f"{word} {word} common" for word in words]
-    documents = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(texts)]
-    queries = [{"_id": f"q{i}", "text": w} for i, w in enumerate(words)]
-    queries += [{"_id": f"t{i}", "text": f"common {w}"} for i, w in enumerate(words)]
-    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)))
-    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
-    head = "query-id\tcorpus-id\tscore\n"
-    (folder / "qrels" / "test.tsv").write_text(head + "q0\td0\t1\nq1\td1\t1\nq2\td2\t1\n")
-    (folder / "qrels" / "train.tsv").write_text(head + "t0\td0\t1\nt1\td1\t1\nt5\td5\t1\n")
+    documents = {f"d{i}": f"{word} {word} common" for i, word in enumerate(words)}
+    queries = {f"q{i}": word for i, word in enumerate(words)}
+    queries |= {f"t{i}": f"common {word}" for i, word in enumerate(words)}
+    judged = {"test": [(f"q{i}", f"d{i}") for i in (0, 1, 2)],
+              "train": [(f"t{i}", f"d{i}") for i in (0, 1, 5)]}  # fmt: skip
+    write_beir(tmp_path / "data" / "tiny" / "words", documents, queries, **judged)
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "tiny.toml").write_text(
         '[tasks.words]\ndescription = "d"\nloader = "beir"\ntrain_split = "train"\n'

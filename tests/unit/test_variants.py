@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from rankstone.runners.objects.method import object_method
 from rankstone.runners.protocols import Hits
 from rankstone.runners.search.exact.flat import ExactIndex
 from rankstone.specs import TaskSpec
+from tests.beir_layout import write_beir
 
 DIM = 160
 TEXTS = {f"d{n}": f"document {n}" for n in range(30)}
@@ -51,13 +51,8 @@ class Vectors(rankstone.Runner):
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Sources:
-    folder = tmp_path / "data" / "tiny"
-    (folder / "qrels").mkdir(parents=True)
-    for name, texts in (("corpus", TEXTS), ("queries", QUERIES)):
-        rows = [json.dumps({"_id": id, "text": text}) for id, text in texts.items()]
-        (folder / f"{name}.jsonl").write_text("\n".join(rows))
-    judged = "".join(f"{query}\td3\t1\n" for query in QUERIES)
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    judged = [(query, "d3") for query in QUERIES]
+    write_beir(tmp_path / "data" / "tiny", TEXTS, QUERIES, test=judged)
     return Sources(data=tmp_path / "data", cache=tmp_path / "cache")
 
 
