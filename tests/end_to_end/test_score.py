@@ -256,7 +256,7 @@ def test_several_runs_are_scored_by_further_measures(place: Path) -> None:
 
 def test_unjudged_ids_with_spaces_are_found(place: Path) -> None:
     corpus = place / "data" / "tiny" / "letters" / "corpus.jsonl"
-    corpus.write_text(corpus.read_text() + '\n{"_id": "e f", "text": "unjudged"}')
+    corpus.write_text(corpus.read_text() + '{"_id": "e f", "text": "unjudged"}')
     name = write(place, "spaced.trec", "q1 Q0 e%20f 1 2 t\nq1 Q0 d1 2 1 t\nq2 Q0 g%20h 1 1 t\n")
     said = score(place, "--on", "letters", run=name).warnings
     assert "1 of its documents are not in the corpus" in said[1]

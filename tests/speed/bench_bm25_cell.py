@@ -3,7 +3,6 @@
 The collection is generated: 60 words a document from a Zipf-like vocabulary.
 """
 
-import json
 import statistics
 import tempfile
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import rankstone
+from tests.beir_layout import write_beir
 
 DOCUMENTS, QUERIES, ROUNDS = 100_000, 2_000, 3
 ALLOWANCE_S = 2.0
@@ -41,22 +41,15 @@ def lines() -> Iterator[str]:
 def workspace(place: Path) -> tuple[list[str], list[str]]:
     """Definitions and data of the generated task; returns its documents and queries."""
     rng = np.random.default_rng(0)
-    documents = [words(rng, 60) for _ in range(DOCUMENTS)]
-    queries = [words(rng, 6) for _ in range(QUERIES)]
-    folder = place / "data" / "generated" / "words"
-    for new in (folder / "qrels", place / "benchmarks", place / "runners" / "lexical"):
+    documents = {f"d{i}": words(rng, 60) for i in range(DOCUMENTS)}
+    queries = {f"q{i}": words(rng, 6) for i in range(QUERIES)}
+    for new in (place / "benchmarks", place / "runners" / "lexical"):
         new.mkdir(parents=True)
     (place / "benchmarks" / "generated.toml").write_text(TASK)
     (place / "runners" / "lexical" / "bm25.toml").write_text(RUNNER)
-    with (folder / "corpus.jsonl").open("w") as file:
-        for i, text in enumerate(documents):
-            file.write(json.dumps({"_id": f"d{i}", "title": "", "text": text}) + "\n")
-    with (folder / "queries.jsonl").open("w") as file:
-        for i, text in enumerate(queries):
-            file.write(json.dumps({"_id": f"q{i}", "text": text}) + "\n")
-    judged = "".join(f"q{i}\td{i}\t1\n" for i in range(QUERIES))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
-    return documents, queries
+    judged = [(f"q{i}", f"d{i}") for i in range(QUERIES)]
+    write_beir(place / "data" / "generated" / "words", documents, queries, test=judged)
+    return list(documents.values()), list(queries.values())
 
 
 def words(rng: np.random.Generator, n: int) -> str:

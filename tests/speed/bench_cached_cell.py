@@ -4,7 +4,6 @@ The collection is generated and has SciFact's size: 5,183 documents, 300 queries
 shards hold random unit vectors, since what they hold costs nothing.
 """
 
-import json
 import shutil
 import statistics
 import tempfile
@@ -21,6 +20,8 @@ from rankstone.encodings.cache import EncodingCache
 from rankstone.profiling.clock import Clock
 from rankstone.runners.construct import build_runner
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
+from tests.speed.bench_bm25_cell import words
 
 DOCUMENTS, QUERIES, ROUNDS = 5_183, 300, 3
 GOAL_S = 5.0
@@ -45,24 +46,16 @@ def lines() -> Iterator[str]:
 def workspace(place: Path) -> None:
     """Definitions and data of the generated task."""
     rng = np.random.default_rng(0)
-    folder = place / "data" / "generated" / "words"
-    for new in (folder / "qrels", place / "benchmarks", place / "runners" / "dense"):
+    for new in (place / "benchmarks", place / "runners" / "dense"):
         new.mkdir(parents=True)
     (place / "benchmarks" / "generated.toml").write_text(TASK)
     shutil.copy(RUNNERS / f"{METHOD}.toml", place / "runners" / "dense")
-    for file, letter, number, length in (
-        ("corpus.jsonl", "d", DOCUMENTS, 200),
-        ("queries.jsonl", "q", QUERIES, 12),
-    ):
-        texts = (words(rng, length) for _ in range(number))
-        rows = (json.dumps({"_id": f"{letter}{i}", "text": text}) for i, text in enumerate(texts))
-        (folder / file).write_text("\n".join(rows) + "\n")
-    judged = "".join(f"q{i}\td{i}\t1\n" for i in range(QUERIES))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
-
-
-def words(rng: np.random.Generator, n: int) -> str:
-    return " ".join(f"w{i}" for i in np.minimum(rng.zipf(1.2, n), 200_000))
+    documents, queries = (
+        {f"{letter}{i}": words(rng, length) for i in range(number)}
+        for letter, number, length in (("d", DOCUMENTS, 200), ("q", QUERIES, 12))
+    )
+    judged = [(f"q{i}", f"d{i}") for i in range(QUERIES)]
+    write_beir(place / "data" / "generated" / "words", documents, queries, test=judged)
 
 
 def fill(place: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import find_raw
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = float(os.environ.get("RANKSTONE_SCALE", "1.0"))
@@ -101,22 +102,15 @@ def collection(place: Path) -> None:
     task = Workspace.find(ROOT).task("beir/scifact")
     raw = find_raw(task, Sources(data=Path(named), cache=place / "cache"))
     folder = place / "data" / "beir" / "scifact"
-    (folder / "qrels").mkdir(parents=True)
     judged = list(raw.judgements("test"))
     needed = {j.document for j in judged}
     documents = list(raw.documents())
     kept = documents[: int(len(documents) * SCALE)]
     kept += [d for d in documents[len(kept) :] if d.id in needed] if SCALE < 1 else []
     asked = {j.query for j in judged}
-    write(folder / "corpus.jsonl", [{"_id": d.id, "title": d.title, "text": d.text} for d in kept])
-    queries = [{"_id": q.id, "text": q.text} for q in raw.queries() if q.id in asked]
-    write(folder / "queries.jsonl", queries)
-    rows = [f"{j.query}\t{j.document}\t{j.label}\n" for j in judged]
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
-
-
-def write(path: Path, rows: list[dict[str, str]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    texts = {d.id: {"title": d.title, "text": d.text} for d in kept}
+    queries = {q.id: q.text for q in raw.queries() if q.id in asked}
+    write_beir(folder, texts, queries, test=[(j.query, j.document, j.label) for j in judged])
 
 
 def lines() -> Iterator[str]:

@@ -22,6 +22,7 @@ from rankstone.cli.data_view import figures as show
 from rankstone.leaderboards.formats.render import render
 from rankstone.specs import TaskSpec
 from rankstone.workspace import Workspace
+from tests.beir_layout import write_beir
 
 TASKS = Workspace.find(Path(__file__).parents[2]).tasks
 
@@ -43,23 +44,16 @@ def test_a_distribution_is_that_of_pandas(values: list[int]) -> None:
 
 
 @pytest.mark.parametrize("values", [[], [-1, 3]])
-def test_a_distribution_of_nothing_is_refused(values: list[int]) -> None:
+def test_a_distribution_needs_values_from_zero(values: list[int]) -> None:
     with pytest.raises(ValueError, match="at least one value"):
         distribution(Counter(values))
 
 
 def collection(tmp_path: Path) -> Dataset:
-    folder = tmp_path / "data/own/odd"
-    (folder / "qrels").mkdir(parents=True)
     texts = {"d1": "one two", "d2": "", "d3": "one two", "q2": " \t", "d5": "ünï  côde\n3"}
-    rows = [{"_id": key, "title": "", "text": text} for key, text in texts.items()]
-    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     queries = {"q1": "same", "q2": "same", "q3": "three word query", "q4": "unjudged"}
-    rows = [{"_id": key, "text": text} for key, text in queries.items()]
-    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     judged = [("q1", "d1", 2), ("q1", "d2", 0), ("q2", "d3", 0), ("q3", "gone", 1), ("q3", "d1", 2)]
-    lines = ["\t".join(map(str, row)) for row in judged]
-    (folder / "qrels/test.tsv").write_text("\n".join(lines) + "\n")
+    write_beir(tmp_path / "data/own/odd", texts, queries, test=judged)
     task = TaskSpec(
         name="own/odd",
         dataset="own/odd",
