@@ -181,7 +181,7 @@ class Line:
     @classmethod
     def found(cls, **changes: Any) -> Forecast:
         given = {
-            "documents": 50_000, "queries": 10, "mean_characters": 9.0, "distinct": 256,
+            "documents": 50_000, "queries": 10, "distinct": 256,
             "start_s": 1.0, "load_s": 2.0, "load_peak_bytes": 100, "evaluate_s": 0.1,
             "sizes": tuple(map(cls.size, (64, 256, 4096, 16_384))),
             "stored": (Stored(cached=0.0, seconds=2.56, bytes=5_000_000),),

@@ -79,8 +79,6 @@ class TrainingData:
     """Number of training queries left out because of the test's queries or documents."""
     taught: Ints
     """Positions of documents of the test corpus that are relevant in both training and test."""
-    own: bool
-    """True if some of the data belongs to the test collection."""
 
 
 def normalised(text: str) -> str:
@@ -134,7 +132,6 @@ def training_data(recipe: Recipe, test: Dataset, sources: Sources) -> TrainingDa
         tasks=tuple(task.name for task in tasks),
         dropped=int((~kept).sum()),
         taught=np.array(sorted({p for text in taught for p in wanted[text]}), dtype=np.int64),
-        own=any(one.task.dataset == test.task.dataset for one in opened),
     )
 
 

@@ -47,8 +47,6 @@ class Sampled(_Part):
     documents: int
     """Size of the collection, like `queries`."""
     queries: int
-    mean_characters: float
-    """Mean length of a document."""
     distinct: int
     """Number of documents of the sample that were encoded."""
     start_s: float = 0.0

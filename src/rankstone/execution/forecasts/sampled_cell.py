@@ -82,7 +82,6 @@ class SampledCell(CellRun):
             return Sampled(
                 documents=len(dataset.corpus),
                 queries=len(dataset.query_ids),
-                mean_characters=float(lengths.characters.mean()) if len(lengths.characters) else 0,
                 distinct=len(self.positions),
                 start_s=-(time.perf_counter() - began),
                 load_s=load_s + self.one_off_s,

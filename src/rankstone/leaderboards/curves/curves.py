@@ -96,7 +96,9 @@ def of_grids(records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]) ->
     """
     given = [record for record in records if record.status == "ok"]
     exact = _encoders(given, methods)
-    shown = _of_one_machine([r for r in given if RECALL.of(r) is not None or _is(r, exact)])
+    shown = _of_one_machine(
+        [r for r in given if RECALL.of(r) is not None or r.method.name in exact]
+    )
     if sum(RECALL.of(record) is not None for record in shown) < 2:
         return
     steps = sweeps(shown, methods)
@@ -145,10 +147,6 @@ def _encoders(records: Iterable[RunRecord], methods: Mapping[str, MethodSpec]) -
     """Return the methods whose vectors the approximate methods search."""
     known = (methods.get(base_name(r.method.name)) for r in records if RECALL.of(r) is not None)
     return {member.name for spec in known if spec is not None for member in spec.members}
-
-
-def _is(record: RunRecord, names: set[str]) -> bool:
-    return record.method.name in names
 
 
 def _highest(records: Iterable[RunRecord]) -> str:

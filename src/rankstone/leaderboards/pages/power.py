@@ -51,7 +51,10 @@ def _cells(one: Power) -> tuple[str, ...]:
         f"{one.moved:,}",
         signed(one.difference),
         quality(one.deviation),
-        *(fixed(value) if math.isfinite(value) else UNKNOWN for value in one[8:10]),
+        *(
+            fixed(value) if math.isfinite(value) else UNKNOWN
+            for value in (one.detectable_drop, one.detectable_difference)
+        ),
         *(f"{int(value):,}" if math.isfinite(value) else UNKNOWN for value in one.needed),
     )
 

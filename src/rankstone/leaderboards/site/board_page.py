@@ -24,14 +24,10 @@ LACKING = 12
 def index_page(site: Site, views: Views) -> str:
     if views.first is None:
         return render("empty.html", "index.html")
-    return _decision(site, views, views.first, "index.html")
+    return decision_page(site, views, views.first, "index.html")
 
 
-def mean_page(site: Site, views: Views, view: View) -> str:
-    return _decision(site, views, view, view.page)
-
-
-def _decision(site: Site, views: Views, view: View, page: str) -> str:
+def decision_page(site: Site, views: Views, view: View, page: str) -> str:
     """Return a page with quality against a selectable cost, and a table."""
     plots = list(fronts(site, view, "home"))
     failed = [entry for entry in site.entries if not entry.ok]

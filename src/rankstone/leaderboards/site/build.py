@@ -14,10 +14,10 @@ from rankstone.leaderboards.site import queries, vega
 from rankstone.leaderboards.site.board_page import (
     board_page,
     datasets_page,
+    decision_page,
     defined_pages,
     index_page,
     matrix_page,
-    mean_page,
 )
 from rankstone.leaderboards.site.environment import asset
 from rankstone.leaderboards.site.model import Site, Texts
@@ -120,7 +120,7 @@ def _files(
     yield "index.html", index_page(site, views)
     yield from defined_pages(site)
     for view in views.means:
-        yield view.page, mean_page(site, views, view)
+        yield view.page, decision_page(site, views, view, view.page)
 
 
 def _texts(

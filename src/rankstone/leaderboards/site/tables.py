@@ -83,7 +83,8 @@ class Table:
 
 def decision_table(site: Site, view: View) -> Table:
     """Return rank, quality, costs, training, licence and paper of every method of a view."""
-    costs = [cost for cost in map(BY_NAME.__getitem__, PLOTTED) if _any_cost(view, cost)]
+    plotted = map(BY_NAME.__getitem__, PLOTTED)
+    costs = [c for c in plotted if any(row.cost(c) is not None for row in view.rows)]
     columns = [_view_column(view), *(_costs_of(view, cost) for cost in costs)]
     heads = [Head("quality", view.measure, above="mean" if view.is_mean else "")]
     heads += [_cost_head(cost, _unit(view, cost)) for cost in costs]
@@ -105,10 +106,6 @@ def decision_table(site: Site, view: View) -> Table:
         heads=[_text_head("method"), *heads, *map(_text_head, ("training", "licence", "paper"))],
         rows=rows,
     )
-
-
-def _any_cost(view: View, cost: Cost) -> bool:
-    return any(row.cost(cost) is not None for row in view.rows)
 
 
 def _unit(view: View, cost: Cost) -> str:
