@@ -9,11 +9,11 @@ from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.papers import page
 from rankstone.leaderboards.papers.published import read_published
 from rankstone.leaderboards.papers.tables import PaperSpec
-from rankstone.leaderboards.papers.tested import tables_from_json
 from rankstone.results.store import ResultStore
 from rankstone.strict import load_folder
 from rankstone.workspace import Workspace
 from tests.conftest import ROOT
+from tests.reproductions import tables_from_json
 
 PLACE = Workspace.find(ROOT)
 PAPERS = load_folder(PaperSpec, PLACE.root / "leaderboards" / "papers")

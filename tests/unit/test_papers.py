@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from rankstone.cli.app import app
-from rankstone.errors import DefinitionError, ResultsError
+from rankstone.errors import DefinitionError
 from rankstone.leaderboards.formats.render import render
 from rankstone.leaderboards.pages.papers import coverage_page, page
 from rankstone.leaderboards.papers.tables import (
@@ -27,13 +27,14 @@ from rankstone.leaderboards.papers.tables import (
     refuse_unknown_tasks,
     reproduce_table,
 )
-from rankstone.leaderboards.papers.tested import tables_from_json, tables_to_json
+from rankstone.leaderboards.papers.tested import tables_to_json
 from rankstone.results.record import Measure
 from rankstone.results.store import ResultStore
 from rankstone.specs import SuiteSpec
 from rankstone.strict import chosen, load_folder
 from tests.beir_layout import write_beir
 from tests.records import make_record
+from tests.reproductions import tables_from_json
 
 pytestmark = pytest.mark.usefixtures("forked_cells")
 TASK = "t/one"
@@ -215,12 +216,6 @@ def test_page_and_json_say_the_same():
     assert "Not run: 1 no such method of ours." in drawn
     assert "not run: no such method of ours |" in markdown(found, every=True)
     assert json.loads(render(page(found), "json")) == json.loads(tables_to_json(found))
-    changed = paper(*[row()], tolerance=0.001)
-    with pytest.raises(ResultsError, match="not defined as it was"):
-        tables_from_json(tables_to_json(found), {"p": changed})
-    for broken in ("{}x", '[{"table": "p"}]', "[1]"):
-        with pytest.raises(ResultsError, match="not a file of reproduced tables"):
-            tables_from_json(broken, {"p": one})
 
 
 def test_csv_is_what_pandas_reads():

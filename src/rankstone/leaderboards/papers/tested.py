@@ -7,28 +7,25 @@ stale if the definition changes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rankstone.errors import ResultsError
 from rankstone.leaderboards.papers.checks import Value
 from rankstone.leaderboards.papers.claims import CheckSpec, ClaimSpec, Finding, Result
-from rankstone.leaderboards.papers.tables import PaperCell, PaperSpec, Reproduction, RowSpec
+from rankstone.leaderboards.papers.tables import Reproduction, RowSpec
 from rankstone.results.store import Found
-from rankstone.strict import Spec, SpecT
-
-CLAIMS_AGAIN = "rankstone claims -o leaderboards/claims.md"
-TABLES_AGAIN = "rankstone reproduce --missing skip -o leaderboards/papers.md"
 
 
-def as_tested(known: Mapping[str, SpecT], name: str, digest: str, what: str, mend: str) -> SpecT:
-    """Return the definition `name`; ResultsError if it has changed since it was tested."""
-    spec: Spec | None = known.get(name)
-    if spec is None or spec.digest() != digest:
+def as_tested(claims: Mapping[str, ClaimSpec], name: str, digest: str) -> ClaimSpec:
+    """Return the claim `name`; ResultsError if it has changed since it was tested."""
+    claim = claims.get(name)
+    if claim is None or claim.digest() != digest:
         raise ResultsError(
-            f"{what} '{name}' is not defined as it was when it was tested. Test it again: {mend}"
+            f"Claim '{name}' is not defined as it was when it was tested. Test it again:"
+            " rankstone claims -o leaderboards/claims.md"
         )
-    return known[name]
+    return claim
 
 
 def claims_to_json(results: Iterable[Result], records: Found, others: str = "[]") -> str:
@@ -75,7 +72,7 @@ def claims_from_json(text: str, claims: Mapping[str, ClaimSpec]) -> list[Result]
     """Parse the results; ResultsError if a claim has changed since it was tested."""
     results = []
     for body in json.loads(text):
-        claim = as_tested(claims, body["claim"], body["digest"], "Claim", CLAIMS_AGAIN)
+        claim = as_tested(claims, body["claim"], body["digest"])
         findings = [_finding(claim, found) for found in body["findings"]]
         results.append(Result(claim, findings, body.get("seconds")))
     return results
@@ -97,7 +94,7 @@ def _finding(claim: ClaimSpec, found: dict[str, Any]) -> Finding:
 
 
 def tables_to_json(found: Iterable[Reproduction]) -> str:
-    """Serialise the cells and the identities of their runs; the inverse is `tables_from_json`."""
+    """Serialise the cells and the identities of their runs."""
     tables = []
     for body in tables_body(found):
         rows = ",\n  ".join(map(_dump, body["rows"]))
@@ -140,40 +137,3 @@ def _plain_row(found: Reproduction, row: RowSpec) -> dict[str, Any]:
         },
         "not_run": reasons,
     }
-
-
-def tables_from_json(text: str, papers: Mapping[str, PaperSpec]) -> list[Reproduction]:
-    """Parse the reproductions; ResultsError if a table has changed since."""
-    try:
-        return [_again(body, papers) for body in json.loads(text)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultsError(
-            f"not a file of reproduced tables: {error!r}. Make them: {TABLES_AGAIN}"
-        ) from None
-
-
-def _again(body: dict[str, Any], papers: Mapping[str, PaperSpec]) -> Reproduction:
-    paper = as_tested(papers, body["table"], body["digest"], "Table", TABLES_AGAIN)
-    cells = [
-        cell
-        for row, found in zip(paper.rows, body["rows"], strict=True)
-        for cell in _cells_again(paper, row, found)
-    ]
-    return Reproduction(paper, cells)
-
-
-def _cells_again(paper: PaperSpec, row: RowSpec, found: dict[str, Any]) -> Iterator[PaperCell]:
-    reasons = {task: reason for reason, tasks in found["not_run"].items() for task in tasks}
-    for task, value in [*row.expected.items(), *row.elsewhere.items()]:
-        measured = found["measured"].get(task)
-        yield PaperCell(
-            row,
-            task,
-            value,
-            paper.tolerance_of(row),
-            measured=measured["value"] if measured else None,
-            runs=measured["runs"] if measured else {},
-            reason="" if measured else reasons[task],
-            ours=task in found["ours"],
-            here=task in found["data_here"],
-        )
