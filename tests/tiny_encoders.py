@@ -36,42 +36,11 @@ from transformers import (
 from rankstone.runners.encoders.random_weights import bytes_tokenizer as bytes_tokenizer
 
 WORDS = [
-    "a",
-    "the",
-    "of",
-    "fox",
-    "bear",
-    "dog",
-    "river",
-    "engine",
-    "glacier",
-    "market",
-    "def",
-    "return",
-    "print",
-    "query",
-    "passage",
-    "search",
-    "document",
-    "represent",
-    "this",
-    "sentence",
-    "for",
-    "searching",
-    "relevant",
-    "passages",
-    "title",
-    "text",
-    "x",
-    "y",
-    "(",
-    ")",
-    ":",
-    ".",
-    ",",
-    "'",
+    "a", "the", "of", "fox", "bear", "dog", "river", "engine", "glacier", "market", "def", "return",
+    "print", "query", "passage", "search", "document", "represent", "this", "sentence", "for",
+    "searching", "relevant", "passages", "title", "text", "x", "y", "(", ")", ":", ".", ",", "'",
     "-",
-]
+]  # fmt: skip
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = [chr(c) for c in range(ord("a"), ord("z") + 1)]
 VOCABULARY = [

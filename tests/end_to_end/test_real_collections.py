@@ -67,24 +67,10 @@ def test_two_runs_of_a_transformer_agree_bit_for_bit(tmp_path: Path) -> None:
 def generated(folder: Path) -> Path:
     """Write a collection of 200 documents of 3 to 120 words, in BEIR layout."""
     rng = np.random.default_rng(0)
-    words = np.array(
-        [
-            "a",
-            "run",
-            "of",
-            "plain",
-            "words",
-            "that",
-            "a",
-            "model",
-            "and",
-            "a",
-            "word",
-            "count",
-            "both",
-            "know",
-        ]
-    )
+    words = np.array([
+        "a", "run", "of", "plain", "words", "that", "a", "model", "and", "a", "word", "count",
+        "both", "know",
+    ])  # fmt: skip
     texts = [" ".join(rng.choice(words, n)) for n in rng.integers(3, 120, 200)]
     documents = {f"d{i}": text for i, text in enumerate(texts)}
     queries = {f"q{i}": text[:40] for i, text in enumerate(texts)}

@@ -10,43 +10,18 @@ import pytest
 from rankstone.execution.cell_key import DIGESTED, HOME, source_digest
 
 WITHOUT_EFFECT = {
-    "__init__.py",
-    "__main__.py",
-    "arrays.py",
-    "catalogue.py",
-    "cli",
-    "doctor.py",
-    "errors.py",
-    "hub.py",
-    "leaderboards",
-    "progress.py",
-    "py.typed",
-    "records.py",
-    "session",
-    "views.py",
-    "workspace_template",
-    "workspace",
+    "__init__.py", "__main__.py", "arrays.py", "catalogue.py", "cli", "doctor.py", "errors.py",
+    "hub.py", "leaderboards", "progress.py", "py.typed", "records.py", "session", "views.py",
+    "workspace_template", "workspace",
     *(
         f"results/{name}"
         for name in (
-            "__init__.py",
-            "exports.py",
-            "imports.py",
-            "histories.py",
-            "mteb_results.py",
-            "mteb_tasks.py",
-            "own_names.py",
-            "record.py",
-            "removal.py",
-            "schema.py",
-            "sections",
-            "selection.py",
-            "serialise.py",
-            "side_files.py",
-            "store.py",
+            "__init__.py", "exports.py", "imports.py", "histories.py", "mteb_results.py",
+            "mteb_tasks.py", "own_names.py", "record.py", "removal.py", "schema.py", "sections",
+            "selection.py", "serialise.py", "side_files.py", "store.py",
         )
     ),
-}
+}  # fmt: skip
 """Code for display, lookup, storage and reading, which cannot change measurements."""
 
 

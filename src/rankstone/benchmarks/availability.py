@@ -14,16 +14,9 @@ from rankstone.errors import MissingExtraError, RankstoneError
 from rankstone.specs import Counts, TaskSpec
 
 State = Literal[
-    "prepared",
-    "available",
-    "embedded",
-    "judgements",
-    "to fetch",
-    "not public",
-    "missing",
-    "extra missing",
-    "see below",
-]
+    "prepared", "available", "embedded", "judgements", "to fetch", "not public", "missing",
+    "extra missing", "see below",
+]  # fmt: skip
 MEANINGS: dict[State, str] = {
     "prepared": "converted in the cache; runs begin at once",
     "available": "found as files; the first run converts it",

@@ -14,23 +14,10 @@ from rankstone.specs import MethodSpec, TaskSpec, canonical_digest
 
 HOME = Path(__file__).parents[1]
 DIGESTED = (
-    "benchmarks",
-    "encodings",
-    "evaluation",
-    "execution",
-    "profiling",
-    "runners",
-    "scoring",
-    "training",
-    "files.py",
-    "predicates",
-    "registry.py",
-    "specs",
-    "strict.py",
-    "text_files.py",
-    "results/per_query.py",
-    "results/trec_run.py",
-)
+    "benchmarks", "encodings", "evaluation", "execution", "profiling", "runners", "scoring",
+    "training", "files.py", "predicates", "registry.py", "specs", "strict.py", "text_files.py",
+    "results/per_query.py", "results/trec_run.py",
+)  # fmt: skip
 """Folders and files of the package whose code can change a measurement. Of `results`, only the
 writers of rankings and values per query: the other modules store and read measurements."""
 

@@ -15,18 +15,9 @@ from rankstone.runners.code_digest import folder_digest
 from rankstone.specs import AdapterSpec, Recipe, canonical_digest
 
 LIBRARIES = (
-    "PyStemmer",
-    "accelerate",
-    "bm25s",
-    "faiss-cpu",
-    "numpy",
-    "openvino",
-    "scipy",
-    "sentence-transformers",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
+    "PyStemmer", "accelerate", "bm25s", "faiss-cpu", "numpy", "openvino", "scipy",
+    "sentence-transformers", "tokenizers", "torch", "transformers",
+)  # fmt: skip
 MODEL, META_KEY = "model", "training"
 Train = Callable[[Path, Path], dict[str, Any]]
 """Function that writes the weights to the first folder and the trainer's state to the second, and

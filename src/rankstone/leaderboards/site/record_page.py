@@ -44,15 +44,8 @@ MARKS = {"p50": "p50_ms", "p95": "p95_ms", "p99": "p99_ms"}
 """Percentiles marked in the latency histogram."""
 
 ORDER = (
-    "load",
-    "train",
-    "encode_documents",
-    "index",
-    "encode_queries",
-    "search",
-    "rerank",
-    "evaluate",
-)
+    "load", "train", "encode_documents", "index", "encode_queries", "search", "rerank", "evaluate",
+)  # fmt: skip
 """Phases of a run in the order of execution."""
 Rows = list[tuple[str, str]]
 
