@@ -74,7 +74,7 @@ def page(records: Sequence[RunRecord]) -> Page:
     costs = {cost: _ratios(records, cost) for cost in GOALS}
     known = {cost: [row for row in found.values() if row.ratio] for cost, found in costs.items()}
     lead = "; ".join(
-        f"{cost}: {sum(_within(row) for row in found)} of {len(found)} cells within {GOALS[cost]:g}"
+        f"{cost}, {sum(_within(row) for row in found)} of {len(found)} within {GOALS[cost]:g}"
         for cost, found in known.items()
     )
     missed = [
@@ -87,7 +87,10 @@ def page(records: Sequence[RunRecord]) -> Page:
     return Page(
         blocks=(
             Heading(HEADING),
-            Paragraph(f"Cells whose forecast is within the factor of the goal, {lead}."),
+            Paragraph(
+                "Each value is the forecast divided by the measured cost. Cells within the factor"
+                f" of the goal: {lead}."
+            ),
             *(_table(cost, found) for cost, found in costs.items()),
             Heading("Cells beyond the goals"),
             Items(tuple(missed) or ("none",)),
