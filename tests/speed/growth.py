@@ -145,10 +145,11 @@ def _growth_lines(growth: dict[str, Any]) -> Iterator[str]:
     sizes = sorted(series)
     yield "# Growth with the size of a collection\n"
     yield (
-        "The collections are generated passages with the lengths of MS MARCO's passages and words"
-        " by Zipf's law; 6,980 queries, depth 1,000."
+        "This page shows how time and memory of each phase grow with the number of passages. The"
+        " collections are generated: passages have the lengths of MS MARCO's passages, and their"
+        " words follow Zipf's law. There are 6,980 queries, with 1,000 results each."
         f" `make growth PASSAGES={sizes[-1]}` measured {', '.join(f'{n:,}' for n in sizes)}"
-        f" passages on {_machine(growth)}, {growth['date']}.{_rounds(growth)}\n"
+        f" passages on {_machine(growth)} on {growth['date']}.{_rounds(growth)}\n"
     )
     yield (
         "*Off the line* is the largest relative deviation of any size from the straight line (with"
