@@ -50,8 +50,8 @@ def page(papers: Mapping[str, PaperSpec], suites: Mapping[str, SuiteSpec]) -> Pa
     return Page(
         title="Does the quick suite predict the full one?",
         blocks=(
-            Paragraph(_lead(found)),
             Paragraph(_answer(*rows[-1])),
+            Paragraph(_subject(found)),
             _suites(rows),
             Items(tuple(_notes())),
             Heading("All choices of a number of sets"),
@@ -64,24 +64,24 @@ def page(papers: Mapping[str, PaperSpec], suites: Mapping[str, SuiteSpec]) -> Pa
             Heading("What this cannot tell"),
             Items(tuple(_limits(papers))),
             Heading("The methods"),
-            Paragraph("; ".join(found.names) + "."),
+            Items(tuple(found.names)),
         ),
     )
 
 
-def _lead(found: Systems) -> str:
+def _subject(found: Systems) -> str:
     return (
-        f"Rank correlation between the mean nDCG@10 of a quick suite and the mean over the"
-        f" {len(found.tasks)} sets of {FULL}, for {len(found.names)} published methods. The methods"
-        " are the rows of leaderboards/papers/*.toml with a value on every set, each method once."
-        " make reference writes this page."
+        "The table has the rank correlation between the mean nDCG@10 of a quick suite and the mean"
+        f" over the {len(found.tasks)} sets of {FULL}, for {len(found.names)} published methods."
+        " The methods are the rows of leaderboards/papers/*.toml with a value on every set, each"
+        " method once. make reference writes this page."
     )
 
 
 def _answer(name: str, one: Quick) -> str:
     return (
-        "A quick suite distinguishes strong methods from weak ones, but hardly methods with close"
-        f" means. {name} orders {one.in_order:.0%} of all pairs of methods as the full mean does,"
+        "A quick suite separates strong methods from weak ones, but not methods with close means."
+        f" {name} orders {one.in_order:.0%} of all pairs of methods as the full mean does,"
         f" and {one.close_in_order:.0%} of the pairs whose full means differ by less than"
         f" {fixed(CLOSE, 2)}; a random order would agree on 50%. {one.better:.0%} of all choices of"
         f" {len(one.tasks)} sets agree better with the remaining sets."
@@ -146,7 +146,8 @@ def _limits(papers: Mapping[str, PaperSpec]) -> Iterator[str]:
     yield (
         "The methods are not a random sample: sizes and versions of one model count separately,"
         " strong and weak methods were published together, and rankings over such a wide range"
-        " agree easily. The close pairs show better if a small improvement would be detected."
+        " agree easily. The close pairs are a better sign of how well a small improvement is"
+        " detected."
     )
     yield (
         "Several methods were trained on training queries of some sets (FEVER, HotpotQA, NQ,"
