@@ -103,6 +103,7 @@ UNSWEPT := dense/all-minilm-l6-v2 lexical/bm25 engines/bm25-tantivy
 LOADED := engines/minilm-hnswlib engines/minilm-lancedb engines/minilm-milvus \
           engines/minilm-postgres engines/minilm-qdrant
 SMALL := beir/scifact classic/cranfield
+FILTERED := $(foreach n,50 10 1,filtered/scifact-$(n) filtered/cranfield-$(n)) filtered/dl-pool-0.1
 GRID ?= 16,64
 GENERATED ?= 64
 LOAD := --rate 50,100,150 --clients 1,2,4 --duration 8s
@@ -116,6 +117,8 @@ engines: $(VENV)/.core  ## Search engines at equal recall and under load: about 
 	-$(BIN)/rankstone run $(ENGINES) $(GRAPH) --set ef_search=$(GENERATED) --on generated/passages $(AT)
 	-$(BIN)/rankstone run $(UNSWEPT) --on $(SMALL) $(AT)
 	-$(BIN)/rankstone run $(ENGINES) $(GRAPH) --set ef_search=$(GRID) --on $(SMALL) $(AT)
+	-$(BIN)/rankstone run $(UNSWEPT) --on $(FILTERED) $(AT)
+	-$(BIN)/rankstone run $(ENGINES) $(GRAPH) --set ef_search=64 --on $(FILTERED) $(AT)
 	-$(BIN)/rankstone records publish --results results/engines results/reference/engines
 	@$(MAKE) --no-print-directory reference
 

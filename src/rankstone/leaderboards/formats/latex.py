@@ -142,7 +142,7 @@ def _table(table: Table, labels: set[str]) -> Iterator[str]:
 def _long(table: Table, head: list[str], setup: list[str], fits: bool) -> Iterator[str]:
     """Yield a table that continues over pages, with its notes below."""
     columns = _columns(table)
-    first = _heads(table, columns)
+    first = _heads(table)
     yield from [r"\begin{landscape}"] if not fits else []
     yield from [r"\begingroup", *setup, rf"\begin{{longtable}}{{{''.join(columns)}}}"]
     yield from ["".join(head) + r" \\"] if head else []
