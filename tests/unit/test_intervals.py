@@ -22,6 +22,17 @@ def test_of_zeros_and_ones_it_is_wilsons(hits, n):
     assert (low[0], high[0]) == pytest.approx(tuple(expected), abs=1e-9)
 
 
+@given(st.floats(0, 1), st.integers(1, 300))
+def test_equal_values_have_wilsons_interval(value, n):
+    """Their variance is not exactly 0: that of fifty times .1 is 2e-34."""
+    low, high = of_means(np.full((n, 1), value))
+    z2 = stats.norm.ppf(0.975) ** 2
+    # Wilson's ends are where |mean - p| is z standard errors of a 0/1 measure with the mean p.
+    for end in (low[0], high[0]):
+        assert (value - end) ** 2 == pytest.approx(z2 * end * (1 - end) / n, abs=1e-7)
+    assert high[0] - low[0] > 1 / (n + 4)
+
+
 def test_a_column_does_not_depend_on_its_company():
     together, alone = of_means(VALUES), of_means(VALUES[:, 1:2])
     assert (alone.low[0], alone.high[0]) == (together.low[1], together.high[1])
@@ -56,3 +67,4 @@ def test_the_ratio_of_two_means_is_fiellers_and_knows_when_there_is_none():
     for end in (low, high):
         assert stats.ttest_1samp(of - end * than, 0).pvalue == pytest.approx(0.05, abs=1e-6)
     assert of_ratio(of, np.where(np.arange(200) == 3, 1.0, 0.0)) == (-np.inf, np.inf)
+    assert of_ratio(of[:1], than[:1]) == (-np.inf, np.inf)

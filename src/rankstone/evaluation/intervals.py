@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rankstone.arrays import Floats
+from rankstone.evaluation.sign_flips import TIE
 
 SEED = 0
 LEVEL = 0.95
@@ -44,7 +45,8 @@ def _score(values: Floats) -> tuple[float, float]:
     n, mean = len(values), float(values.mean())
     widest = mean * (1 - mean)
     effect = float(values.var()) / widest if widest > 0 else 0.0
-    zero_or_one = effect <= 0 or effect > 1 - 1e-9  # constants are no more informative than 0/1
+    constant = np.ptp(values) <= TIE  # the variance of equal values may be a rounding error
+    zero_or_one = constant or effect > 1 - 1e-9  # constants are no more informative than 0/1
     size, z = (n, _normal()) if zero_or_one else (n / effect * (n - 1) / n, _t(n))
     middle = (mean + z**2 / (2 * size)) / (1 + z**2 / size)
     reach = z / (1 + z**2 / size) * np.sqrt(widest / size + z**2 / (4 * size**2))
@@ -62,9 +64,12 @@ def _student(values: Floats) -> tuple[float, float]:
 def of_ratio(of: Floats, than: Floats) -> tuple[float, float]:
     """Return the 95% interval of the ratio of two paired means (Fieller, JRSS B 16, 1954).
 
-    Infinite if the mean of `than` may be zero: then no bounded interval covers the ratio.
+    Infinite if the mean of `than` may be zero, or of one pair: then no bounded interval covers the
+    ratio.
     """
     n = len(of)
+    if n < 2:
+        return -np.inf, np.inf
     a, b = float(of.mean()), float(than.mean())
     covariance = np.cov(of, than) / n * _t(n) ** 2
     aa, ab, bb = covariance[0, 0], covariance[0, 1], covariance[1, 1]
