@@ -143,6 +143,16 @@ def test_max_t_uses_that_methods_move_together(sides):
     assert holm.low < max_t.low < 0.025 < max_t.high < holm.high
 
 
+@pytest.mark.parametrize("n", [1, 2, 4, 6])
+def test_equal_drops_of_few_queries_are_not_shown_by_max_t_either(sides, n):
+    """All signs are equal with a probability of 2^-n, however small the spread."""
+    put(sides[0], np.full(n, 0.8))
+    put(sides[1], np.full(n, 0.3))
+    (one,) = judged(sides, GateRules(correction="max-t"))
+    assert (one.verdict, one.low, one.high) == ("undecided", None, None)
+    assert one.adjusted == pytest.approx(2.0**-n)
+
+
 def test_rules_of_nothing_and_values_that_are_no_numbers_never_pass(sides):
     put(sides[0])
     put(sides[1])

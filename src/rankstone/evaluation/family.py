@@ -9,7 +9,8 @@ the size of the family:
   Young, Resampling-Based Multiple Testing, 1993; Boytsov, Belova, Westfall, Deciding on an
   Adjustment for Multiplicity in IR Experiments, SIGIR 2013), which exploits that methods succeed
   and fail on the same queries; p is multiplied by the number of groups. The number of flips grows
-  with the number of groups, so that the smallest possible p stays below a fifth of `level`.
+  with the number of groups, so that the smallest possible p stays below a fifth of `level`. As in
+  any sign-flip test, p is at least 2^-n for n queries that differ.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from rankstone.arrays import Floats
 from rankstone.evaluation.intervals import SEED
 from rankstone.evaluation.power import detectable, queries_needed
-from rankstone.evaluation.sign_flips import TIE, bounds, p_above
+from rankstone.evaluation.sign_flips import TIE, bounds, least_moved, p_above
 
 Correction = Literal["holm", "max-t"]
 FLIPS_PER_GROUP = 5
@@ -144,10 +145,17 @@ def _max_t(family: Sequence[Member], level: float) -> tuple[list[float], list[tu
         for number, member in zip(numbers, members, strict=True):
             t = _t(member.drop - member.allowance, member.error)
             p = (1 + int((largest >= t - TIE).sum())) / (1 + len(largest))
-            adjusted[number] = min(1.0, p * len(groups))
-            width = reach * member.error
-            ends[number] = (member.drop - width, member.drop + width)
+            adjusted[number] = min(1.0, max(p, _smallest_p(member)) * len(groups))
+            if len(member.differences) >= least_moved(share):
+                width = reach * member.error
+                ends[number] = (member.drop - width, member.drop + width)
     return adjusted, ends
+
+
+def _smallest_p(member: Member) -> float:
+    """Return p if all queries that differ have the same sign, which no spread can make smaller."""
+    moved = np.abs(member.differences + member.allowance) > TIE
+    return float(2.0 ** -int(moved.sum()))
 
 
 def _t(excess: float, error: float) -> float:
