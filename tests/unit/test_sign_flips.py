@@ -113,6 +113,12 @@ def test_bounds_are_what_the_test_does_not_reject(values, level):
         assert high <= differences.max() + 1e-6
 
 
+@pytest.mark.parametrize("n", [5, 11, 18])
+def test_at_the_smallest_p_the_bounds_are_the_extremes(n):
+    differences = np.random.default_rng(n).integers(-2, 3, n).astype(float)
+    assert bounds(differences, 2.0**-n) == (differences.min(), differences.max())
+
+
 def test_bounds_of_normal_differences_are_those_of_student():
     differences = np.random.default_rng(5).normal(0.02, 0.3, 500)
     low, high = bounds(differences, 0.025)

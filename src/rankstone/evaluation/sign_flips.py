@@ -91,7 +91,7 @@ def bounds(differences: Floats, level: float, weights: Floats | None = None) -> 
     (Tritchler, J. American Statistical Association 79, 1984).
     """
     values = np.asarray(differences, dtype=np.float64)
-    return Bounds(_low(values, level, weights), -_low(-values, level, weights))
+    return Bounds(_low(values, level, weights), 0.0 - _low(-values, level, weights))
 
 
 def _low(differences: Floats, level: float, weights: Floats | None) -> float:
@@ -108,7 +108,10 @@ def _low(differences: Floats, level: float, weights: Floats | None) -> float:
         return log_p_above(differences, m, weights) - float(np.log(level))
 
     # Below the smallest difference all signs are equal and p is 2^-n; at the mean p is 1/2.
-    below = float(differences.min()) - 2 * TIE
+    least = float(differences.min())
+    below = least - 2 * TIE
+    if excess(below) >= 0:  # the level is 2^-n itself
+        return least
     return float(brentq(excess, below, mean, xtol=1e-9, rtol=1e-9))
 
 
