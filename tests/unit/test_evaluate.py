@@ -81,6 +81,13 @@ def test_a_run_of_the_whole_corpus_may_be_narrower_than_the_depth():
     assert evaluation.per_query["R@1000"].tolist() == [1, 0.5, 1]
 
 
+def test_one_value_outside_the_unit_interval_has_no_interval():
+    run = {"q": [("a", 2.0), ("b", 1.0)]}
+    scored = evaluate_run(run, {"q": {"a": 1}}, measures=["NumRet", "RR"], depth=2).measures
+    assert (scored["NumRet"].mean, scored["NumRet"].low, scored["NumRet"].high) == (2, None, None)
+    assert scored["RR"].low is not None
+
+
 def test_measures_are_refused_before_anything_is_computed():
     with pytest.raises(MeasureError, match="needs 10 results"):
         evaluate(HITS, dataset(), measures=["nDCG@10"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -276,7 +277,10 @@ def _tie_bounds(
 def measures_of(
     per_query: Mapping[str, Floats], bounds: Mapping[str, dict[str, float]] | None = None
 ) -> dict[str, Measure]:
-    """Return the mean of each measure with its interval, and its bounds under ties."""
+    """Return the mean of each measure with its interval, and its bounds under ties.
+
+    One value outside [0, 1] has no interval: its ends are unknown.
+    """
     if not per_query:
         return {}
     known = bounds or {}
@@ -285,8 +289,8 @@ def measures_of(
     return {
         name: Measure(
             mean=float(value.mean()),
-            low=low,
-            high=high,
+            low=low if math.isfinite(low) else None,
+            high=high if math.isfinite(high) else None,
             n=len(value),
             **known.get(name, {}),
         )
