@@ -160,6 +160,33 @@ def test_runs_of_one_cell_of_two_machines_have_two_files(results, tmp_path):
     }
 
 
+def test_names_that_no_file_can_tell_apart_have_a_file_each(results, tmp_path):
+    store = ResultStore(results)
+    for name in ("runs/a+b", "runs/a=b", "runs/a_b"):
+        write_run(tmp_path / "run", ["q"], np.zeros((1, 1), int), np.ones((1, 1), np.float32),
+                  lambda p: ["d1"], tag=name)  # fmt: skip
+        store.write(make_record(name, TASK), Staged(run=tmp_path / "run"))
+    written = rankstone.export(["a+b@", "a=b@", "a_b@"], "trec", tmp_path / "out", results=results)
+    tags = sorted(path.read_text().split()[-1] for path in written)
+    assert tags == ["runs/a+b", "runs/a=b", "runs/a_b"]
+
+
+def test_files_of_one_cell_are_refused_because_one_would_replace_the_other(tmp_path):
+    folders = [tmp_path / "model" / revision for revision in ("1", "2")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "r.trec").write_text("1 Q0 d1 1 1.0 x\n")
+        (folder / "SciFact.json").write_text(json.dumps(
+            {"task_name": "SciFact", "scores": {"test": [{"ndcg_at_10": 0.5}]}}
+        ))  # fmt: skip
+    session = Session(results=tmp_path / "results", workspace=ROOT)
+    for form, name in (("trec", "r.trec"), ("mteb", "SciFact.json")):
+        files = [folder / name for folder in folders]
+        with pytest.raises(DefinitionError, match="only one would be kept"):
+            session.import_(files, form, on=TASK if form == "trec" else None)
+    assert not (tmp_path / "results").exists()
+
+
 def test_mteb_names_the_split_of_nanobeir(tmp_path):
     """mteb 2.26.24: NanoSciFactRetrieval has eval_splits = ["train"]."""
     ResultStore(tmp_path / "r").write(make_record(METHOD, "nano-beir/scifact"))

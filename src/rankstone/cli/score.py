@@ -47,18 +47,13 @@ def score(
 ) -> None:
     """Score run files of other tools and store their records."""
     from rankstone.cli.bars import drawn
-    from rankstone.session.scores import run_name
+    from rankstone.session.scores import refuse_equal_names
 
     if relevance is not None and qrels is None:
         raise typer.BadParameter("the task defines relevance: use --relevance with --qrels only")
     if name is not None and len(runs) > 1:
         raise typer.BadParameter(f"--name names one run, of {len(runs)}: score them one by one")
-    names = [run_name(run) for run in runs]
-    if repeated := [one for one in names if names.count(one) > 1]:
-        raise typer.BadParameter(
-            f"several runs are named {repeated[0]}, and only one would be kept: score them one by"
-            " one, with --name"
-        )
+    refuse_equal_names(runs)
     with drawn(here) as here:
         scored = [
             here.score(

@@ -19,6 +19,7 @@ from rankstone.results.per_query import read_per_query
 from rankstone.results.record import RunRecord
 from rankstone.results.side_files import needed_file
 from rankstone.results.store import Stored
+from rankstone.strict import canonical_digest
 
 
 def export(stored: Sequence[Stored], to: str, folder: Path) -> list[Path]:
@@ -50,12 +51,19 @@ def _cell(record: RunRecord) -> str:
 
 
 def _file_names(stored: Sequence[Stored]) -> list[str]:
-    """Return a file name for each record, with the machine if several measured the cell."""
-    safe = [re.sub(r"[^\w.@-]+", "_", f"{r.method.name}@{r.task.name}") for r, _ in stored]
-    return [
-        f"{name}@{record.environment.machine}" if safe.count(name) > 1 else name
-        for name, (record, _) in zip(safe, stored, strict=True)
-    ]
+    """Return a file name for each record, with the machine if several measured the cell.
+
+    A digest is added to names that differ only in characters that files do not have.
+    """
+    cells = [f"{record.method.name}@{record.task.name}" for record, _ in stored]
+    safe = [re.sub(r"[^\w.@-]+", "_", cell) for cell in cells]
+    owners = {name: {c for s, c in zip(safe, cells, strict=True) if s == name} for name in safe}
+    names = []
+    for name, cell, (record, _) in zip(safe, cells, stored, strict=True):
+        mark = f"-{canonical_digest(cell)[:8]}" if len(owners[name]) > 1 else ""
+        machine = f"@{record.environment.machine}" if cells.count(cell) > 1 else ""
+        names.append(f"{name}{mark}{machine}")
+    return names
 
 
 def _run_text(record: RunRecord, path: Path) -> bytes:

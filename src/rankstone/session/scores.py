@@ -32,6 +32,20 @@ def run_name(path: Path) -> str:
     return default_name(path)
 
 
+def refuse_equal_names(runs: Sequence[PathLike]) -> None:
+    """Raise DefinitionError if two run files would have records of one name."""
+    refuse_repeated([run_name(Path(run)) for run in runs], "score them one by one, with --name")
+
+
+def refuse_repeated(names: Sequence[str], remedy: str) -> None:
+    """Raise DefinitionError if two records to be stored have the same name."""
+    repeated = next((one for one in names if names.count(one) > 1), None)
+    if repeated is not None:
+        raise DefinitionError(
+            f"several files are named {repeated}, and only one would be kept: {remedy}."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scores(Views):
     """The commands of a session that score runs."""
@@ -153,6 +167,9 @@ class Scores(Views):
         If one of MTEB's files is faulty, none is stored.
 
         Returns: the files of the records.
+
+        Raises: RankstoneError, before anything is stored, if two files have the record of one
+            method and task.
         """
         from rankstone.results.imports import read_mteb
         from rankstone.results.record import now
@@ -164,8 +181,13 @@ class Scores(Views):
                 raise DefinitionError(
                     "--name is for one file at a time. Leave it out, or name one file."
                 )
+            refuse_equal_names(files)
             return [store.path(self.score(file, on, name=name)) for file in files]
         records = [read_mteb(Path(file), definitions.tasks, name=name, when=when) for file in files]
+        refuse_repeated(
+            [f"{record.method.name} on {record.task.name}" for record in records],
+            "import them one by one, with --name",
+        )
         return [store.path(store.write(record)) for record in records]
 
     def verify(self, record: RunRecord, path: PathLike) -> list[str]:
