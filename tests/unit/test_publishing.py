@@ -84,6 +84,23 @@ def test_a_published_record_names_no_folder_of_a_machine(tmp_path, monkeypatch) 
     assert read.warnings == ["no split in $RANKSTONE_DATA/beir/x"]
 
 
+@pytest.mark.parametrize("stated", ["{}/link", "{}/link/", "{}/data", "link", "data"])
+def test_the_folder_is_replaced_however_it_is_stated(tmp_path, monkeypatch, stated) -> None:
+    """Records have the resolved folder; a relative one, such as `data`, is part of other words."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANKSTONE_DATA", stated.format(tmp_path))
+    said = [f"no split in {tmp_path}/data/x", f"{tmp_path}/data", f"{tmp_path}/database/data"]
+    store, to = ResultStore(tmp_path / "results"), tmp_path / "published"
+    store.write(GOOD.model_copy(update={"warnings": said}))
+    command = ["records", "publish", "--results", str(store.folder), str(to)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    (read,) = ResultStore(to).records()
+    expected = ["no split in $RANKSTONE_DATA/x", "$RANKSTONE_DATA", said[2]]
+    assert read == GOOD.model_copy(update={"warnings": expected})
+
+
 def test_no_published_record_has_a_fault() -> None:
     folders = ("demo", "engines", "local", "papers", "search")
     stores = [ResultStore(ROOT / "results" / "reference" / folder) for folder in folders]

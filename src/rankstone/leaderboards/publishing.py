@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from rankstone.leaderboards.costs import unsteady_parts
 from rankstone.results.record import RunRecord
 from rankstone.results.serialise import to_json
 from rankstone.results.store import Stored
+
+DATA = "RANKSTONE_DATA"
 
 
 def faults(record: RunRecord) -> Iterator[str]:
@@ -57,10 +62,29 @@ def publish(stored: Iterable[Stored], root: Path, to: Path, tasks: Iterable[str]
 
 
 def _without_places(record: RunRecord) -> RunRecord:
-    """Return `record` with the path of the data folder replaced by `$RANKSTONE_DATA`."""
-    folder = os.environ.get("RANKSTONE_DATA")
-    if not folder:
+    """Return `record` with the path of the data folder replaced by `$RANKSTONE_DATA`.
+
+    The path is replaced as it is stated, if it is absolute, and as records have it: resolved.
+    """
+    stated = os.environ.get(DATA)
+    if not stated:
         return record
+    folder = Path(stated).expanduser()
+    places = {str(place) for place in (folder, folder.resolve()) if place.is_absolute()}
+    names = "|".join(re.escape(place) for place in sorted(places, key=len, reverse=True))
+    # Not in the name of another folder that begins with it.
+    found = re.compile(rf"(?:{names})(?![\w-]|\.\w)")
     return RunRecord.model_validate_json(
-        record.model_dump_json().replace(folder, "$RANKSTONE_DATA")
+        json.dumps(_replaced(record.model_dump(mode="json"), found))
     )
+
+
+def _replaced(value: Any, place: re.Pattern[str]) -> Any:
+    """Return `value` with `place` replaced in all its strings, keys included."""
+    if isinstance(value, str):
+        return place.sub(f"${DATA}", value)
+    if isinstance(value, list):
+        return [_replaced(item, place) for item in value]
+    if isinstance(value, dict):
+        return {_replaced(key, place): _replaced(item, place) for key, item in value.items()}
+    return value
