@@ -70,8 +70,8 @@ class Store:
 
     def ask(self, row: int) -> Hits:
         self.clock.time += 0.001
-        keys = np.array(list(self.rows))
-        scores = np.array([ASKED[row] @ vector for vector in self.rows.values()])
+        keys = np.array(list(self.rows), dtype=np.int64)
+        scores = np.array([ASKED[row] @ vector for vector in self.rows.values()], dtype=float)
         order = np.argsort(-scores)[:20]
         return Hits(keys[order][None], scores[order][None].astype(np.float32))
 
@@ -113,6 +113,18 @@ def test_an_index_that_forgets_its_deletions_is_found_out() -> None:
     assert figures.before.recall_10 is not None
     assert figures.before.recall_10 < 1
     assert figures.compaction_s is None
+
+
+def test_an_update_without_a_document_is_lost() -> None:
+    """The only document is inserted once, and never deleted again."""
+    store = Store(Virtual())
+    store.rows = {0: DOCUMENTS[0]}
+    best, take = {0: np.array([0])}, DOCUMENTS.__getitem__
+    found = UpdateRun(PLAN, store, store.ask, take, best, n=1, seed=0, clock=store.clock).run()
+    figures = summarise_updates(PLAN, found)
+    assert store.history == [("delete", [0]), ("insert", [2])]
+    assert (figures.inserts, figures.deletes, figures.lost) == (1, 0, 59)
+    assert figures.delete is None
 
 
 def test_figures_are_those_of_the_simulated_server(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from rankstone.results.per_query import (
     COMPACT,
     COMPACTED,
     DELETE,
+    DROPPED,
     INSERT,
     UPDATING,
     RawLoad,
@@ -44,7 +45,9 @@ class Answer(NamedTuple):
 
     keys: Ints
     version: int
-    """Number of changes of the index before it."""
+    """Number of changes of the index before it; for an update, with its own."""
+    done: bool = True
+    """False for an update that had no document to insert, or only one left to delete."""
 
 
 def refuse_unchanging(index: object, dataset: Dataset, method: str) -> None:
@@ -150,11 +153,13 @@ class UpdateRun:
     def _serve(self, row: int) -> Answer:
         if row >= 0:
             return Answer(self._ask(row).docs[0], len(self._changes))
+        before = len(self._changes)
         if row == INSERT and self._absent:
             self._insert(self._absent.popleft())
         if row == DELETE and len(self._absent) < self._n - 1:
             self._delete()
-        return Answer(np.empty(0, np.int64), len(self._changes))
+        version = len(self._changes)
+        return Answer(np.empty(0, np.int64), version, done=version > before)
 
     def _insert(self, position: int) -> None:
         key = self._n * (1 + len(self._changes)) + position
@@ -178,14 +183,19 @@ class UpdateRun:
 
     def _judged(self, requests: RawLoad, answers: dict[int, Answer]) -> RawLoad:
         """Return the requests with `same`: 1 if no result of a search had been deleted before it;
-        and `overlap`: the share of the first results of exact search over the live documents."""
-        found = np.full((2, len(requests.row)), np.nan)
+        and `overlap`: the share of the first results of exact search over the live documents.
+
+        An update that changed nothing counts as dropped.
+        """
+        found, state = np.full((2, len(requests.row)), np.nan), requests.state.copy()
         for request in sorted(answers):
             row = int(requests.row[request])
             if row >= 0:
                 self._replay(answers[request].version)
                 found[:, request] = self._compared(answers[request].keys, self._best[row])
-        return requests._replace(same=found[0], overlap=found[1])
+            elif not answers[request].done:
+                state[request] = DROPPED
+        return requests._replace(same=found[0], overlap=found[1], state=state)
 
     def _replay(self, version: int) -> None:
         for position, key in self._changes[self._replayed : version]:

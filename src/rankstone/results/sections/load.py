@@ -135,7 +135,8 @@ class Updates(Section):
     inserts: Count
     deletes: Count
     lost: Count
-    """Updates that were dropped, or not begun within the time limit."""
+    """Updates that were dropped, or not begun within the time limit, or that had no document to
+    insert or delete."""
     insert: Percentiles | None = None
     """From the start of an insertion to its end; null if there was none."""
     delete: Percentiles | None = None
