@@ -131,6 +131,20 @@ def test_records_that_cannot_be_paired_are_reported_as_untested(stored, tmp_path
     assert any("not tested" in note and "corpus differ" in note for note in made.notes)
 
 
+def test_nothing_is_best_among_records_of_other_data(stored, tmp_path):
+    other = put(tmp_path, "dense/other", "toy/one", 0.9, corpus="another")
+    more = put(tmp_path, "dense/other", "toy/two", 0.9)
+    made = board(spec(costs=["index"]), [*stored, other, more], tasks=TASKS)
+    assert (
+        "toy/one: its records are of different data (corpus, queries): no best is marked"
+        in made.notes
+    )
+    for head in ("one", "mean", "index, MiB"):
+        assert {entry.mark for entry in column(made, head).values()} == {""}
+    assert column(made, "two")["dense/other"].mark == "best"
+    assert made.rows[0][0] == "dense/other"
+
+
 def test_filters_choose_the_methods_of_a_board(stored):
     def methods(**changes):
         return {m for m, _ in board(spec(**changes), stored, tasks=TASKS, methods=known).rows}

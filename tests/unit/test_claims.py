@@ -130,6 +130,21 @@ def test_other_queries_are_not_compared(tmp_path):
     assert "same queries" in found.reason
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [{"kind": "difference", "measure": "nDCG@10"}, {"kind": "overlap", "truth": "a/y", "k": 1}],
+)
+def test_records_of_other_data_are_not_compared(tmp_path, kind):
+    """Of the same queries, but other judgements or documents."""
+    records = stored(tmp_path, "a/x", rotated(0))
+    other = make_record("a/y", corpus="another")
+    record, path = stored(tmp_path, "a/y", rotated(0))["a/y", TASK]
+    records["a/y", TASK] = record.model_copy(update={"task": other.task}), path
+    found = only(claim(**kind, **({"than": "a/y"} if "measure" in kind else {})), records)
+    assert found.verdict == "not tested"
+    assert "on stdlib/functions are of different data (corpus, queries)" in found.reason
+
+
 def test_overlap_counts_the_best_of_the_truth_among_the_candidates(tmp_path):
     records = {
         **stored(tmp_path, "a/truth", rotated(0)),

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from rankstone.leaderboards.board_spec import TableSpec
+from rankstone.leaderboards.compare import other_data
 from rankstone.leaderboards.costs import BY_NAME, Cost, Flag, flags_by_method, incomparable
 from rankstone.leaderboards.curves.equal_recall import at_equal_recall
 from rankstone.leaderboards.document import Cell, Mark
@@ -157,6 +158,7 @@ class _Draft:
             notes=(
                 *self._legend({cell.mark for column in drawn for cell in column.cells}),
                 *label_notes(self._labels, self._labels.values()),
+                *self._of_other_data.values(),
                 *notes,
             ),
         )
@@ -164,6 +166,19 @@ class _Draft:
     @cached_property
     def _records(self) -> list[RunRecord]:
         return [record for record, _ in self.cells.values()]
+
+    @cached_property
+    def _of_other_data(self) -> dict[str, str]:
+        """Task -> note, for tasks whose records were not measured on the same data."""
+        parts = {
+            task: other_data(r for r in self._records if r.task.name == task) for task in self.tasks
+        }
+        return {
+            task: f"{task}: its records are of different data ({', '.join(found)}):"
+            " no best is marked"
+            for task, found in parts.items()
+            if found
+        }
 
     @cached_property
     def _labels(self) -> dict[str, str]:
@@ -190,9 +205,15 @@ class _Draft:
                 for name, one in found.items()
             ]
             field = f"{column.task} {' / '.join(self._measures(column))}".strip()
-            yield _Drawn(
-                self._head(column), field, marked_cells(cells, close=[n in close for n in found])
-            )
+            competing = self._competing(cells, [column.task])
+            near = [n in close for n in found]
+            yield _Drawn(self._head(column), field, marked_cells(cells, competing, close=near))
+
+    def _competing(self, cells: Sequence[Cell], tasks: Sequence[str]) -> list[float | None]:
+        """Return the figures that may be the best: none if they are of other data."""
+        if any(task in self._of_other_data for task in tasks):
+            return [None] * len(cells)
+        return [number(cell) for cell in cells]
 
     def _means(self, notes: list[str]) -> Iterator[_Drawn]:
         """Yield the mean of each measure over the tasks, where there are several."""
@@ -202,7 +223,8 @@ class _Draft:
             values = {task: _values(found) for task, found in of.items()}
             means = means_over_tasks(measure, self.names, self.cells, values, self.suite, notes)
             name = f"mean {measure or ''}".strip()
-            cells = marked_cells([Cell(value=mean, text=quality(mean)) for mean in means])
+            cells = [Cell(value=mean, text=quality(mean)) for mean in means]
+            cells = marked_cells(cells, self._competing(cells, self.tasks))
             yield _Drawn(f"mean {measure}" if len(measures) > 1 else "mean", name, cells)
 
     def _costs(self, notes: list[str]) -> Iterator[_Drawn]:
@@ -226,7 +248,11 @@ class _Draft:
         notes += cost.without(labels, len(self.names))
         flags = flags_by_method(cost, self._records)
         notes += [flag.note for flag in flags.values()]
-        barred = {record.method.name for record in self._records if not cost.competes(record)}
+        barred = {
+            record.method.name
+            for record in self._records
+            if self._of_other_data or not cost.competes(record)
+        }
         rows = list(zip(self.names, values, shown, strict=True))
         competing = [None if method in barred else value for method, value, _ in rows]
         column = [_cost_cell(value, there, flags.get(method)) for method, value, there in rows]

@@ -8,7 +8,7 @@ by the rule of `rankstone.leaderboards.costs`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -238,6 +238,16 @@ def _costs_left_out(of: RunRecord, than: RunRecord) -> Iterator[str]:
     for reason, names in reasons.items():
         if reason:
             yield f"not compared: {', '.join(names)} ({reason})"
+
+
+def other_data(records: Iterable[RunRecord]) -> list[str]:
+    """Return the parts of the data, such as `judgements`, of which records of one task have
+    different digests; unknown ones, as of imports, are ignored."""
+    known: dict[str, set[str]] = {}
+    for record in records:
+        for part, digest in record.task.sha256.items():
+            known.setdefault(part, set()).add(digest)
+    return sorted(part for part, digests in known.items() if len(digests) > 1)
 
 
 def obstacles(of: RunRecord, than: RunRecord) -> Iterator[str]:
