@@ -257,6 +257,7 @@ def test_a_functions_scores_become_hits_best_first() -> None:
         ([["a"]], "returned list for query 0"),
         ([{1: 1.0}], "returned int -> float"),
         ([{"a": "1"}], "returned str -> str"),
+        ([{"b": 1.0, "a": float("nan")}], "returned NaN for document 'a' of query 0"),
     ],
 )
 def test_a_functions_wrong_type_is_named(rows: Any, fault: str) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from rankstone.errors import AdapterError
 from rankstone.evaluation import ranking
-from rankstone.evaluation.ranking import check_hits, rank
+from rankstone.evaluation.ranking import rank
 from rankstone.runners.protocols import Hits
+from rankstone.runners.search.hits import check_hits
 
 INF = float("inf")
 
@@ -110,7 +111,7 @@ def test_ties_fall_by_id_descending():
 def test_many_rows_with_ties_are_sorted_as_python_sorts_pairs(few_keys, monkeypatch):
     """In blocks of any size, and with keys of either width."""
     if not few_keys:
-        monkeypatch.setattr(ranking, "_narrowest", lambda largest: np.int64)
+        monkeypatch.setattr(ranking, "narrowest", lambda largest: np.int64)
     monkeypatch.setattr(ranking, "TIED_ROWS", 7)
     rng = np.random.default_rng(0)
     docs = np.array([rng.permutation(40)[:20] for _ in range(50)])

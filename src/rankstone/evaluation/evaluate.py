@@ -19,9 +19,10 @@ from rankstone.evaluation import measure_names as names
 from rankstone.evaluation import via_ir_measures as longtail
 from rankstone.evaluation.judged_ranks import Placement, place, tie_bounds, within_runs
 from rankstone.evaluation.measures import CORE
-from rankstone.evaluation.ranking import Ranking, check_hits, rank
+from rankstone.evaluation.ranking import Ranking, rank
 from rankstone.results.record import Measure, QuerySummary
 from rankstone.runners.protocols import Hits
+from rankstone.runners.search.hits import check_hits
 
 if TYPE_CHECKING:
     from rankstone.results.trec_run import Run as Lines

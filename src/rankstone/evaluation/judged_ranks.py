@@ -13,7 +13,8 @@ import numpy as np
 
 from rankstone.arrays import Flags, Ints
 from rankstone.benchmarks.dataset import Judgements
-from rankstone.evaluation.ranking import BLOCK_ROWS, Ranking
+from rankstone.evaluation.ranking import Ranking
+from rankstone.runners.search.hits import BLOCK_ROWS
 
 UNRANKED = 2**31
 """Rank of a judged document that was not retrieved: deeper than any cutoff."""

@@ -7,24 +7,21 @@ ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rankstone.arrays import Flags, Ints
-from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
+from rankstone.runners.search.hits import best_first, narrowest
 
 Ids = Callable[[Ints], list[str]]
 """Document ids at corpus positions, e.g. `Corpus.ids`."""
 
-BLOCK_ROWS = 256
-"""Number of rows checked at once, so that the working set fits a core's cache at depth 1,000."""
 TIED_ROWS = 64
-"""The same for rows with ties, which need several arrays."""
+"""Number of rows with ties sorted at once, as BLOCK_ROWS for the several arrays that they need."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,51 +45,6 @@ class Ranking:
         """Return (n_queries,) numbers of results."""
         lengths: Ints = np.sum(self.docs >= 0, axis=1, dtype=np.int64)
         return lengths
-
-
-def check_hits(hits: Hits, *, n_queries: int, n_documents: int, k: int, method: str) -> None:
-    """Raise an AdapterError, which names `method`, the query row and the fault, for invalid hits.
-
-    Scores need not be sorted; `rank` sorts them. NaN is an error because it has no rank.
-    """
-    for name, array, dtype in (("docs", hits.docs, np.int64), ("scores", hits.scores, np.float32)):
-        if array.dtype != dtype or array.shape != (n_queries, k):
-            raise AdapterError(
-                f"{method}: {name} must be {np.dtype(dtype)} of shape ({n_queries}, {k}), found"
-                f" {array.dtype} of shape {array.shape}. Pad short rows with -1 and -inf."
-            )
-    for start in range(0, n_queries, BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        for faulty, fault in _faults(hits.docs[block], hits.scores[block], n_documents):
-            if faulty.any():
-                row, column = np.argwhere(faulty)[0]
-                doc = hits.docs[start + row, column]
-                raise AdapterError(
-                    f"{method}: query row {start + row}, column {column}, position {doc}: {fault}"
-                )
-
-
-def _faults(
-    docs: Ints, scores: NDArray[np.float32], n_documents: int
-) -> Iterator[tuple[Flags, str]]:
-    """Yield masks of faulty entries, with a description of the fault and the expectation."""
-    pad = docs < 0
-    yield np.isnan(scores), "the score is NaN. Scores must be comparable numbers."
-    yield (
-        (docs < -1) | (docs >= n_documents),
-        f"out of range. Expected 0 to {n_documents - 1}, or -1 for a pad.",
-    )
-    yield pad[:, :-1] & ~pad[:, 1:], "a pad before a result. Pads belong at the end of a row."
-    yield pad & (scores != -np.inf), "a pad with a score. The score of a pad is -inf."
-    in_order = docs.astype(_narrowest(n_documents))
-    in_order.sort(axis=1)
-    again = (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] >= 0)
-    if again.any():
-        row, column = np.argwhere(again)[0]
-        twice = np.zeros(docs.shape, dtype=np.bool_)
-        twice[row, np.flatnonzero(docs[row] == in_order[row, column])[1]] = True
-        fault = f"document {in_order[row, column]} is in the row twice. Return each document once."
-        yield twice, fault
 
 
 def rank(
@@ -119,7 +71,7 @@ def rank(
         docs, scores = _without(docs, scores, docs == self_positions[:, None])
     if excluded is not None and len(excluded[0]):
         docs, scores = _without(docs, scores, among(docs, *excluded))
-    docs, scores = _descending(docs, scores)
+    docs, scores = best_first(Hits(docs, scores))
     level = level_with_next(docs, scores)
     if level.any():
         docs = _by_id_descending(docs, level, ids)
@@ -151,22 +103,6 @@ def _without(
     return np.where(out, -1, docs), np.where(out, np.float32(-np.inf), scores)
 
 
-def _descending(docs: Ints, scores: NDArray[np.float32]) -> tuple[Ints, NDArray[np.float32]]:
-    """Sort rows by descending score, pads last; most adapters already return sorted rows."""
-    pad = docs < 0
-    in_place = pad[:, 1:] | (~pad[:, :-1] & (scores[:, :-1] >= scores[:, 1:]))
-    rows = np.flatnonzero(~in_place.all(axis=1))
-    if rows.size == 0:
-        return docs, scores
-    # NaN sorts last, after a result whose score is -inf.
-    key = np.where(pad[rows], np.float32(np.nan), -scores[rows])
-    order = np.argsort(key, axis=1, kind="stable")
-    docs, scores = docs.copy(), scores.copy()
-    docs[rows] = np.take_along_axis(docs[rows], order, axis=1)
-    scores[rows] = np.take_along_axis(scores[rows], order, axis=1)
-    return docs, scores
-
-
 def _by_id_descending(docs: Ints, level: Flags, ids: Ids) -> Ints:
     """Return `docs` with every run of tied documents in descending order of id."""
     rows = np.flatnonzero(level.any(axis=1))
@@ -191,7 +127,7 @@ def _runs_by_place(docs: Ints, level: Flags, found: Ints, place: NDArray[np.int3
     and small integers faster still.
     """
     member = _in_runs(level)
-    least = np.zeros(docs.shape, dtype=_narrowest(docs.shape[1] * len(found)))
+    least = np.zeros(docs.shape, dtype=narrowest(docs.shape[1] * len(found)))
     np.cumsum(~level, axis=1, out=least[:, 1:])
     least *= len(found)
     key = np.where(member, place[docs], 0) + least
@@ -218,8 +154,3 @@ def _places(tied: Flags, ids: Ids) -> tuple[Ints, NDArray[np.int32]]:
     place = np.zeros(len(tied), dtype=np.int32)
     place[found] = np.arange(len(found), dtype=np.int32)
     return found, place
-
-
-def _narrowest(largest: int) -> type[np.signedinteger[Any]]:
-    """Return an integer type for values up to `largest`."""
-    return np.int32 if largest < 2**31 else np.int64

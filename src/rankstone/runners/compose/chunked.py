@@ -21,6 +21,7 @@ from rankstone.runners.representations.base import take
 from rankstone.runners.representations.pieces import Derived
 from rankstone.runners.representations.ragged import Ragged
 from rankstone.runners.saved import SavedIndex
+from rankstone.runners.search.hits import checked
 
 CELLS = 2**22
 """Chunks retrieved at once, over all queries: their positions and scores take 48 MiB."""
@@ -99,7 +100,7 @@ class ChunkedEncoder(ByMember):
     def _member_index(self, chunks: Any, context: Context) -> AnyIndex:
         alone: Any = _ChunkContext(context, self._encoder, chunks)
         index: AnyIndex = self._member.index(chunks, alone)
-        return index
+        return checked(index, chunks)
 
     def reader(self, role: Role) -> Any:
         return self._member if role == "query" else self._passages

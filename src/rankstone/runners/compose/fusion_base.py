@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.members import Members
 from rankstone.runners.protocols import STRICT, AnyIndex, Context, Defaults, Hits, Role, Truncation
 from rankstone.runners.representations.base import Composite
+from rankstone.runners.search.hits import member_index
 
 BATCH = 64
 """Queries fused at once, so that the sorted arrays fit the processor's cache."""
@@ -35,7 +36,7 @@ class Fusion(Defaults):
 
     def indexes(self, context: Context) -> tuple[AnyIndex, ...]:
         """Return each member's index over its own encoded corpus."""
-        return tuple(member.index(context.encoded(member), context) for member in self.members)
+        return tuple(member_index(member, context) for member in self.members)
 
     def truncation(self, texts: Sequence[str], role: Role) -> Truncation | None:
         """Return the sum over the members that have a limit."""

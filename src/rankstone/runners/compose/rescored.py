@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.members import ByMember, TwoMembers
 from rankstone.runners.protocols import STRICT, AnyRunner, Chunks, Context, Json, Role
 from rankstone.runners.representations.base import Composite
+from rankstone.runners.search.hits import member_index
 from rankstone.runners.search.rescoring import (
     FirstMemberIndex,
     RescoredIndex,
@@ -46,7 +47,7 @@ class RescoredByEncoder(ByMember):
     def index(self, documents: Chunks[Composite], context: Context) -> RescoredIndex:
         """Index the members' own encoded corpora; `documents` is never read."""
         first, second = self.members
-        found = FirstMemberIndex(first.index(context.encoded(first), context))
+        found = FirstMemberIndex(member_index(first, context))
         kept = context.encoded(second)
         for _ in kept:  # encodes missing shards now, not during search
             pass

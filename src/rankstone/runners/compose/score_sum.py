@@ -16,6 +16,7 @@ from rankstone.runners.compose.fusion_base import Fusion
 from rankstone.runners.protocols import STRICT, AnyIndex, Chunks, Context, Hits, Json
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.saved import SavedIndex
+from rankstone.runners.search.hits import checked
 from rankstone.runners.search.rescoring import ScoredRepresentations, reranking
 
 
@@ -62,7 +63,9 @@ class ScoreSum(Fusion):
                 pass
         first = list(zip(self.members, encoded, strict=True))[: self.retrieving]
         return ScoreSumIndex(
-            indexes=tuple(member.index(chunks, context) for member, chunks in first),
+            indexes=tuple(
+                checked(member.index(chunks, context), chunks) for member, chunks in first
+            ),
             scored=tuple(map(ScoredRepresentations, encoded)),
             weights=tuple(self.weights),
             depth=self.depth,

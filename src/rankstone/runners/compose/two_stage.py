@@ -13,6 +13,7 @@ from rankstone.runners.protocols import STRICT, AnyRunner, Chunks, Context, Json
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.scorers.contract import require_scorer
 from rankstone.runners.search.blackbox.black_box import ScoredTexts
+from rankstone.runners.search.hits import member_index
 from rankstone.runners.search.rescoring import FirstMemberIndex, RescoredIndex
 
 
@@ -56,7 +57,7 @@ class TwoStage(ByMember):
     def index(self, documents: Chunks[Composite], context: Context) -> RescoredIndex:
         """Index the first stage over its own encoded corpus; `documents` is never read."""
         texts = ScoredTexts.of(self.scorer, context)
-        first = FirstMemberIndex(self.first.index(context.encoded(self.first), context))
+        first = FirstMemberIndex(member_index(self.first, context))
         return RescoredIndex(first, texts, self.depth, context)
 
     def reader(self, role: Role) -> AnyRunner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -80,6 +81,8 @@ class FunctionIndex:
                 if not isinstance(name, str) or not isinstance(score, Real):
                     pair = f"{type(name).__name__} -> {type(score).__name__}"
                     raise self._fault(f"returned {pair} for query {number}")
+                if math.isnan(score):
+                    raise self._fault(f"returned NaN for document {name!r} of query {number}")
         return rows
 
     def _fault(self, found: str) -> AdapterError:

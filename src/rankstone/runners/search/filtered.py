@@ -14,6 +14,7 @@ from rankstone.errors import AdapterError
 from rankstone.predicates import Where
 from rankstone.runners.protocols import AnyIndex, Filtering, Hits
 from rankstone.runners.representations.base import take
+from rankstone.runners.search.hits import checked
 
 How = Literal["native", "before", "after"]
 
@@ -52,7 +53,7 @@ class FilteredSearch:
         if where is None:
             return self._index.search(queries, k)
         if not isinstance(self._index, Filtering):
-            return searched_after(self._index, queries, k, where)
+            return searched_after(checked(self._index, where.passes), queries, k, where)
         hits = self._index.search_where(queries, k, where)
         outside = hits.docs[hits.docs >= 0][~where.passes[hits.docs[hits.docs >= 0]]]
         if len(outside):
