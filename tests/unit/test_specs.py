@@ -140,6 +140,19 @@ def test_a_limited_task_is_another_task(place: Workspace) -> None:
     assert task.limited(depth=task.depth) == task
 
 
+def test_a_second_limit_cannot_take_more_queries_than_the_first(place: Workspace) -> None:
+    """The first 100 of the first 10 queries are these 10."""
+    few = place.task("b/t@first10")
+    assert few.limited(queries=100) == few.limited(queries=10) == place.task("b/t@first10")
+    assert place.task("b/t@first10@first5").limit_queries == 5
+
+
+def test_folds_are_of_the_whole_split(place: Workspace) -> None:
+    with pytest.raises(DefinitionError, match=r"Write b/t@fold1of5@first10\."):
+        place.task("b/t@first10@fold1of5")
+    assert place.task("b/t@fold1of5@first10").limit_queries == 10
+
+
 def test_a_headline_must_be_measured(place: Workspace) -> None:
     path = place.benchmarks / "b.toml"
     path.write_text(TASK + 'headline = "MAP@10"\n')

@@ -180,13 +180,13 @@ class TaskSpec(Spec):
 
     def limited(self, *, queries: int | None = None, depth: int | None = None) -> TaskSpec:
         """Return this task with fewer queries or another depth, as a different task with its own
-        name.
+        name. A limit that leaves out no query of an already limited task changes nothing.
 
         Measures deeper than `depth` are left out; a DefinitionError if all are deeper.
         """
         changes: dict[str, Any] = {}
         name = self.name
-        if queries is not None:
+        if queries is not None and queries < (self.limit_queries or queries + 1):
             name, changes["limit_queries"] = f"{name}@first{queries}", queries
         if depth is not None and depth != self.depth:
             name, changes["depth"] = f"{name}@k{depth}", depth
@@ -204,8 +204,15 @@ class TaskSpec(Spec):
         """Return this task with the queries of a fold, as a different task with its own name.
 
         Raises:
-            DefinitionError: there is no such fold, or the task has no judgements.
+            DefinitionError: there is no such fold, the task has no judgements, or its queries are
+                limited already: folds are of the whole split.
         """
+        if self.limit_queries is not None:
+            whole, _, first = self.name.partition("@")
+            raise DefinitionError(
+                f"Task '{self.name}': folds are of the whole split, and can be limited, not the"
+                f" other way round. Write {whole}@fold{number}of{k}@{first}."
+            )
         if not 1 <= number <= k or k < 2 or self.fold or self.judge != "judgements":
             raise DefinitionError(
                 f"Task '{self.name}': no fold {number} of {k}. Tasks with judgements have folds,"
