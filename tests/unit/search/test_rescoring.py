@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rankstone.errors import AdapterError
 from rankstone.runners.protocols import Hits
 from rankstone.runners.representations.base import concatenate, take
 from rankstone.runners.representations.pieces import Stored
@@ -72,6 +73,16 @@ def test_documents_that_are_not_rescored_stay_below_in_their_order():
     assert np.isneginf(found.scores[:, 30:]).all()
     shallow = index.search(queries, 4)
     np.testing.assert_array_equal(shallow.docs, found.docs[:, :4])
+
+
+def test_a_similarity_that_is_nan_is_no_missing_one():
+    """A document without a similarity (-inf) is not found; NaN is the fault of an encoder."""
+
+    kept = ScoredRepresentations(Pieces([np.float32([[1, 0], [np.nan, 0]])]))
+    query = np.float32([[1, 0]])
+    assert kept.scores(query, np.array([0])).tolist() == [1]
+    with pytest.raises(AdapterError, match="position 1 is NaN"):
+        kept.scores(query, np.array([0, 1]))
 
 
 def test_maxsim_of_single_queries_is_that_of_the_index():

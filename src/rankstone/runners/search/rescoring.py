@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rankstone.errors import AdapterError
 from rankstone.runners.protocols import AnyIndex, Context, Hits
 from rankstone.runners.representations.base import Composite
 from rankstone.runners.representations.pieces import Derived, Positional
@@ -95,9 +96,16 @@ class ScoredRepresentations(SavedIndex):
         return len(self.documents)
 
     def scores(self, query: Any, positions: Positions) -> Scores:
+        """Return similarities; AdapterError for NaN, which is no missing similarity (-inf)."""
         if not len(positions):
             return np.empty(0, dtype=np.float32)
-        return similarities(query, self.documents.take(positions))
+        scores = similarities(query, self.documents.take(positions))
+        if np.isnan(scores).any():
+            raise AdapterError(
+                f"the similarity of the document at position {positions[np.isnan(scores)][0]} is"
+                " NaN: an encoder is at fault."
+            )
+        return scores
 
     def against(self, queries: Any) -> Positional:
         return Derived(self.documents, lambda piece, _: all_similarities(queries, piece).T)
