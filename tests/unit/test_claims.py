@@ -198,6 +198,11 @@ def test_ratios_of_latency_are_of_one_machine(tmp_path):
     assert "two machines" in only(speed, records).reason
     size = claim(kind="ratio", than="a/y", figure="profile.index.memory_bytes", at_most=1.0)
     assert only(size, records).value.value == 1.0
+    record, path = records["a/y", TASK]
+    index = record.profile.index.model_copy(update={"memory_bytes": 0})
+    empty = record.profile.model_copy(update={"index": index})
+    other = records | {("a/y", TASK): (record.model_copy(update={"profile": empty}), path)}
+    assert "is 0, so a ratio to it is undefined" in only(size, other).reason
     unknown = claim(kind="ratio", than="a/y", figure="profile.index.speed", at_most=1.0)
     assert "no number 'profile.index.speed'" in only(unknown, records).reason
 

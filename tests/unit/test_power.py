@@ -98,6 +98,13 @@ def test_methods_that_never_differ_say_nothing(results) -> None:
     assert "no query differs, so the variance is unknown" in text
 
 
+def test_records_of_other_data_say_nothing(results, tmp_path) -> None:
+    record = make_record(OTHER, TASK, corpus="another")
+    ResultStore(results[0]).write(record, Staged(per_query=tmp_path / "values"))
+    with pytest.raises(ResultsError, match=r"of different data \(corpus, queries\)"):
+        rankstone.Session(results=results[0]).power(ONE, OTHER)
+
+
 @pytest.mark.parametrize("faults", [{"level": 0.0}, {"comparisons": 0}, {"differences": (0.0,)}])
 def test_settings_of_nothing_are_refused(results, faults) -> None:
     with pytest.raises(ResultsError):

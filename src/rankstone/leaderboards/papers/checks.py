@@ -140,6 +140,8 @@ def ratio(check: Any, cells: Mapping[str, Cell]) -> Value:
     if reason:
         raise ResultsError(f"their {check.figure} is not compared: {reason}.")
     parts = of.figure(check.figure), than.figure(check.figure)
+    if parts[1] == 0:
+        raise ResultsError(f"{than.name}: its {check.figure} is 0, so a ratio to it is undefined.")
     counted = check.figure.endswith(COUNTED)
     if not counted and (cost is None or cost.of_machine):
         return _percentiles(check.figure, of, than, parts)

@@ -101,6 +101,8 @@ class Cell:
                 f"{self.name}: {phase} was read from a cache. Run it again with another: --cache"
             )
         items = self.figure(f"{phase}.items")
+        if not items:
+            raise ResultsError(f"{self.name}: {phase} was of no text.")
         return self.figure(f"{phase}.tokens") / items, self.figure(figure) / items
 
     def _file(self, kind: Kind) -> Path:
