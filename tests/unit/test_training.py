@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import rankstone
 from rankstone.benchmarks.dataset import Judgements, Sources
 from rankstone.benchmarks.store import open_dataset
+from rankstone.errors import DataError
 from rankstone.execution.training import seen, taught_by_split, trained_on
 from rankstone.leaderboards.board_spec import TableSpec
 from rankstone.leaderboards.boards import board
@@ -33,6 +34,7 @@ from rankstone.results.serialise import from_json
 from rankstone.runners.construct import build_runner, parts, untrained
 from rankstone.scoring.verification import _unseen
 from rankstone.specs import MethodSpec, TaskSpec
+from rankstone.training.data import Documents, Examples
 from rankstone.training.losses.by_name import form_of
 from rankstone.training.samplers import LIBRARY, OWN
 from rankstone.training.starts import STARTS
@@ -138,6 +140,18 @@ def place(tmp_path: Path) -> Path:
         '[parameters]\nnormalisation = "zscore"\nweights = "tuned"\n'
     )
     return tmp_path
+
+
+def test_the_only_training_query_cannot_be_held_out() -> None:
+    queries = [("q", np.array([0])), ("r", np.array([1]))]
+
+    def split(n: int) -> tuple[Examples, Examples]:
+        asked, relevant = zip(*queries[:n], strict=True)
+        return Examples(asked, relevant, Documents(()), np.arange(n)).split(0.1, 0)
+
+    assert [len(part.queries) for part in split(2)] == [1, 1]
+    with pytest.raises(DataError, match=r"'held_out' .* only one"):
+        split(1)
 
 
 def test_a_cell_that_takes_training_queries_says_so(place: Path) -> None:

@@ -60,7 +60,16 @@ class Examples(NamedTuple):
         return Examples(queries, relevant, self.documents, self.numbers[rows])
 
     def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
-        """Return the training queries and the held-out queries, at least one of each."""
+        """Return the training queries and the held-out queries, at least one of each.
+
+        Raises:
+            DataError: there is only one query.
+        """
+        if share and len(self.queries) < 2:
+            raise DataError(
+                "[training]: 'held_out' takes queries from the training, and there is only one."
+                " Remove it."
+            )
         order = np.random.default_rng(seed).permutation(len(self.queries))
         n = min(max(1, round(share * len(order))), len(order) - 1) if share else 0
         return self.at(np.sort(order[n:])), self.at(np.sort(order[:n]))
