@@ -155,6 +155,16 @@ def test_the_name_is_of_the_bytes_and_of_nothing_else(models: Path, tmp_path: Pa
     assert PLACE.methods([str(again), str(models / "dense")]) == [method(again)]
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [{"settings": ("k1=1.2", "k1=2.0")}, {"settings": ("precision=fp32",), "precision": "bf16"}],
+)
+def test_a_key_that_is_set_twice_is_refused(stated: dict[str, Any]) -> None:
+    """One of the two values would be ignored."""
+    with pytest.raises(DefinitionError, match=r"set twice|exclude each other"):
+        PLACE.methods(["bm25"], changes=Changes(**stated))
+
+
 def test_settings_change_definitions_too() -> None:
     [made] = PLACE.methods(["bm25"], changes=Changes(settings=("k1=2.0", "text={text}")))
     assert made.parameters["k1"] == 2.0

@@ -41,8 +41,16 @@ class Changes:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return the keys that are set, with their values."""
-        return dict(map(_parsed, self.settings))
+        """Return the keys that are set, with their values; DefinitionError for a key that is set
+        twice."""
+        pairs = list(map(_parsed, self.settings))
+        keys = [key for key, _ in pairs]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise DefinitionError(
+                f"--set {twice}: it is set twice, and only one value would be used. Numbers"
+                f" separated by commas are alternatives: --set {twice}=1,2."
+            )
+        return dict(pairs)
 
     def applied(self, method: MethodSpec) -> MethodSpec:
         """Return `method` with the values; `adapter` is left out, as it selects how a model is
@@ -51,6 +59,8 @@ class Changes:
         values.pop("adapter", None)
         at_model = "" if method.models or scorer is None else SCORER
         if self.precision is not None:
+            if at_model + "precision" in values:
+                raise DefinitionError("--precision and --set precision exclude each other.")
             values[at_model + "precision"] = self.precision
         changed: dict[str, Any] = {"text": values.pop("text")} if "text" in values else {}
         if "instruction" in values:
