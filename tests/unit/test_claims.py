@@ -189,6 +189,17 @@ def test_hubness_is_the_skewness_of_how_often_documents_are_found(tmp_path):
     assert found.verdict == "holds"
 
 
+def test_documents_that_are_found_equally_often_have_no_hubness(tmp_path):
+    """40 queries find one of 40 documents each."""
+    records = stored(tmp_path, "a/x", rotated(0, depth=1)) | stored(tmp_path, "a/y", rotated(0))
+    for cell, (record, path) in records.items():
+        few = record.task.model_copy(update={"n_documents": 40})
+        records[cell] = record.model_copy(update={"task": few}), path
+    found = only(claim(kind="hubness", than="a/y", k=1, at_most=0.0), records)
+    assert found.verdict == "not tested"
+    assert "a/x on stdlib/functions: every document is found equally often" in found.reason
+
+
 def test_ratios_of_latency_are_of_one_machine(tmp_path):
     records = {
         **stored(tmp_path, "a/x", rotated(0)),

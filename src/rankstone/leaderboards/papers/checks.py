@@ -244,6 +244,13 @@ def hubness(check: Any, cells: Mapping[str, Cell]) -> Value:
     def measured(best: Ints) -> float:
         return skewness(k_occurrence(best, size, check.k))
 
+    for role, best in (("of", of), ("than", than)):
+        if np.isnan(measured(best)):
+            raise ResultsError(
+                f"{cells[role].name}: every document is found equally often, so that the skewness"
+                " is undefined."
+            )
+
     def counted(rows: Ints) -> float:
         return measured(of[rows]) - measured(than[rows])
 
@@ -285,6 +292,8 @@ def growth(check: Any, cells: Mapping[str, Cell]) -> Value:
     if any([tokens for tokens, _ in own] != [tokens for tokens, _ in points[0]] for own in points):
         raise ResultsError("the two methods read other numbers of tokens of the same texts.")
     sizes, values = np.array(points).transpose(2, 0, 1)
+    if not (sizes > 0).all() or not (values > 0).all():
+        raise ResultsError(f"{check.figure} or the tokens are 0, so their growth is undefined.")
     parts = tuple(exponent(sizes[0], own).value for own in values)
     if len(parts) == 1:
         return Value(*exponent(sizes[0], values[0]), n=len(points[0]))
