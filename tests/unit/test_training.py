@@ -82,6 +82,11 @@ def test_unseen_queries_have_no_relevant_document_of_training(train, test, least
 
 
 MODEL = {"id": "someone/model"}
+ELSEWHERE = {"name": "nq/beir", "description": "d", "loader": "beir", "dataset": "nq/beir"}
+TEACHER = {"name": "a/t", "description": "d", "adapter": "dense", "model": MODEL,
+           "trained_on": ["msmarco"]}  # fmt: skip
+RECIPE = {"data": [ELSEWHERE], "loss": "margin_mse", "steps": 1, "teacher": TEACHER}
+"""Data of another collection, and a teacher that knows this one."""
 
 
 @pytest.mark.parametrize(
@@ -98,6 +103,7 @@ MODEL = {"id": "someone/model"}
         ({"model": MODEL, "trained_on": ["nq"]}, {}, ["other"]),
         ({"model": MODEL, "trained_on": ["msmarco", "nq"]}, {}, [TRAINING, "other"]),
         ({"model": MODEL, "trained_on": ["nq"]}, {"fitted": True}, ["corpus", "other"]),
+        ({"model": MODEL, "training": RECIPE}, {}, [TRAINING, "other"]),
     ],
 )
 def test_what_a_method_was_trained_on_is_that_of_its_parts(

@@ -48,6 +48,8 @@ def _of_weights(method: MethodSpec, task: TaskSpec) -> Iterator[TrainedOn]:
             for data in recipe.data:
                 own = isinstance(data, str) or data.dataset == task.dataset
                 yield TRAINING if own else "other"
+            for teacher in recipe.teachers.values():  # what it knows, it passes on
+                yield from _of_weights(teacher, task)
             recipe = recipe.first
 
 
