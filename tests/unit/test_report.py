@@ -108,6 +108,16 @@ def test_the_plot_has_every_method_and_the_front():
     assert quality_against_cost(records[:1]) == ""
 
 
+def test_no_plot_compares_records_of_different_data(results, tmp_path):
+    for method in ("dense/other", "dense/third"):
+        put(tmp_path, method, corpus="another")
+    session = rankstone.Session(results=results)
+    names = [name for name in session.report().pictures if name.endswith("-latency.svg")]
+    assert len(names) == 2, "of each version of the data"
+    with pytest.raises(ResultsError, match=r"different data \(corpus, queries\)"):
+        session.plot("stdlib/functions")
+
+
 def test_methods_with_one_last_part_have_full_names_in_plots():
     records = [make_record(f"{family}/one") for family in "ab"]
     records += [make_record(f"c/{n}") for n in range(plots.NAMED)]

@@ -67,6 +67,18 @@ def test_a_trend_holds_every_record_of_a_cell_in_order(history: Path) -> None:
     assert page.count('<figure class="plot plot-trend"') == 6
 
 
+def test_records_before_the_headline_was_another_are_no_part_of_a_trend(history: Path) -> None:
+    path = history / DAYS[0]
+    (record,) = (r for r, _ in ResultStore(path).stored() if r.task.name == "no/such")
+    task = record.task.model_copy(update={"headline": "AP"})
+    measures = {"AP": record.measures["nDCG@10"]}
+    ResultStore(path).write(record.model_copy(update={"task": task, "measures": measures}))
+    site = make_site(ResultStore(history / DAYS[-1]).stored(), {})
+    (trend,) = trends_of(site, stored_below(history))
+    assert [r.provenance.finished[:10] for r in trend.records] == list(DAYS[1:])
+    assert "2025-11-09 to 2025-11-16" in trend_page(site, trend)
+
+
 def test_a_changed_definition_and_library_are_stated(history: Path) -> None:
     folder = history / "2025-11-23"
     record = measured(folder, "2025-11-23", 0.4, task="no/such")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rankstone.errors import ResultsError, require
+from rankstone.leaderboards.compare import other_data
 from rankstone.leaderboards.costs import (
     BY_NAME,
     Cost,
@@ -67,7 +68,15 @@ def chart(records: Sequence[RunRecord], cost: Cost = LATENCY) -> LayerChart | No
 
     A line joins the Pareto-optimal methods of each machine and number of threads. If there are many
     methods, only these are named. Returns None if fewer than two records have both figures.
+
+    Raises:
+        ResultsError: the records are of different data.
     """
+    if parts := other_data(record for record in records if _has(record, cost)):
+        raise ResultsError(
+            f"{records[0].task.name}: its records are of different data ({', '.join(parts)}), which"
+            " no plot compares. Remove some: rankstone records rm"
+        )
     points, unit = _points(records, cost)
     if len(points) < 2:
         return None

@@ -242,11 +242,16 @@ def _figures(records: Sequence[RunRecord]) -> Iterator[Block]:
 
 
 def _plots(records: Sequence[RunRecord]) -> Iterator[Block]:
-    for task in dict.fromkeys(record.task.name for record in records):
-        svg = quality_against_cost([r for r in records if r.task.name == task])
-        if svg:
-            name = f"{task.replace('/', '-')}-latency.svg"
-            yield Picture(name, svg, f"{task}: quality against p95 latency, 95% intervals")
+    groups: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in records:
+        data = canonical_digest(record.task.sha256)[:8]
+        groups.setdefault((record.task.name, data), []).append(record)
+    drawn = {group: svg for group, given in groups.items() if (svg := quality_against_cost(given))}
+    several = len({task for task, _ in drawn}) < len(drawn)
+    for (task, data), svg in drawn.items():
+        mark, of = (f"-{data}", f"{task} ({data})") if several else ("", task)
+        name = f"{task.replace('/', '-')}{mark}-latency.svg"
+        yield Picture(name, svg, f"{of}: quality against p95 latency, 95% intervals")
 
 
 def _loads(records: Sequence[RunRecord]) -> Iterator[Block]:

@@ -66,7 +66,7 @@ class Trend:
 
     @property
     def headline(self) -> str:
-        return self.records[-1].task.headline
+        return self.entry.record.task.headline
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -88,12 +88,16 @@ class Trend:
 
 
 def trends_of(site: Site, history: Iterable[Stored]) -> list[Trend]:
-    """Return the trends of the site's entries that have further records in `history`."""
+    """Return the trends of the site's entries that have further records in `history`.
+
+    Records without the headline of the entry, as of earlier definitions, are left out.
+    """
     found: dict[object, dict[tuple[str, str], Stored]] = {}
     entries = {_cell(entry.record): entry for entry in site.entries if entry.ok}
     current = [(entry.record, entry.path) for entry in entries.values()]
     for record, path in (*history, *current):
-        if record.status == "ok" and record.headline is not None:
+        entry = entries.get(_cell(record))
+        if entry and record.status == "ok" and entry.record.task.headline in record.measures:
             moment = record.provenance.finished, record.key
             found.setdefault(_cell(record), {})[moment] = record, path
     return [
