@@ -19,12 +19,14 @@ from scipy.special import log_softmax, softmax
 from rankstone.benchmarks.dataset import Sources
 from rankstone.benchmarks.store import open_dataset
 from rankstone.errors import DefinitionError
+from rankstone.runners.compose.two_stage import TwoStage
 from rankstone.runners.construct import build_runner
 from rankstone.runners.protocols import Hits, Truncation
 from rankstone.runners.scorers.gear.fusion import FusionScorer, shares
 from rankstone.runners.search.blackbox.exhaustive import Exhaustive
 from rankstone.runners.testing import PlainContext
 from rankstone.specs import MethodSpec
+from rankstone.training.fit import evaluating
 from rankstone.workspace import Workspace
 from tests import tiny_rerankers as tiny
 from tests.beir_layout import write_beir
@@ -182,6 +184,19 @@ def test_a_layer_that_the_model_lacks(scorer: FusionScorer) -> None:
     used = FusionScorer(model=scorer.model, layer=3, device="cpu")
     with pytest.raises(DefinitionError, match="2 layers, and layer 3"):
         used.score(QUERY, SENTENCES)
+    alone, deeper = (
+        FusionScorer(model=scorer.model, by="vectors", layer=layer, device="cpu")
+        for layer in (2, 3)
+    )
+    assert (alone.score(QUERY, SENTENCES) == deeper.score(QUERY, SENTENCES)).all()
+
+
+def test_results_of_a_first_stage_are_no_document(scorer: FusionScorer) -> None:
+    given: Any = (object(),)
+    with pytest.raises(DefinitionError, match="sentences of one document, in order"):
+        TwoStage(members=given, scorer=scorer)
+    alone = FusionScorer(model=scorer.model, by="vectors", device="cpu")
+    assert TwoStage(members=given, scorer=alone).scorer is alone
 
 
 # Local retrieval: the sentences of a question's own document.
@@ -353,6 +368,35 @@ def test_the_average_follows_in_training_alone(loss: Any) -> None:
            for slow, fast in zip(before, loss.encoders.parameters(), strict=True)]  # fmt: skip
     for expected, found in zip(now, loss.average.parameters(), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_evaluation_leaves_averages_alone_and_drops_no_unit(loss: Any) -> None:
+    loss.train()
+    loss.model.eval()  # as the trainer does, for the model alone
+    before = [one.clone() for one in loss.average.parameters()]
+    with torch.no_grad(), evaluating(loss):
+        found = [float(loss(features(loss))) for _ in range(2)]
+        assert not any(module.training for module in loss.decoder.modules())
+    assert all(map(torch.equal, before, loss.average.parameters()))
+    assert found[0] == found[1]
+    assert (loss.training, loss.decoder.training, loss.model.training) == (True, True, False)
+
+
+def test_a_fusion_is_kept_by_its_loss_on_held_out_queries(root: Path) -> None:
+    pytest.importorskip("accelerate", reason="needs the extra 'train'")
+    spec = defined(root)
+    assert spec.scorer is not None
+    assert spec.scorer.training is not None
+    recipe = spec.scorer.training.model_copy(update={"held_out": 0.4, "check_every": 1})
+    scorer = spec.scorer.model_copy(update={"training": recipe})
+    spec = spec.model_copy(update={"scorer": scorer})
+    run = recipe_run(root, spec, to="held-out", task="local/sentences@fold1of3")
+    searched(build_runner(run.trained()), root)
+    (section,) = run.sections.values()
+    assert section.held_out_queries > 0
+    steps, losses = zip(*section.held_out, strict=True)
+    assert steps == (1, 2)
+    assert section.best_step == steps[int(np.argmin(losses))]
 
 
 def test_a_listwise_scorer_gets_one_list_in_the_order_of_the_corpus() -> None:

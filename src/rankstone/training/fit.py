@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,10 +139,36 @@ def _trainer(adapter: str, plan: list[list[int]]) -> Any:
             own = torch.load(Path(checkpoint_path) / LOSS_STATE, weights_only=True)
             self.loss.load_state_dict(own, strict=False)
 
+        def _load_best_model(self) -> None:
+            """Load the best weights; the library would only log it if they cannot be loaded."""
+            self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+        def evaluation_loop(self, *arguments: Any, **more: Any) -> Any:
+            with evaluating(self.loss):
+                return super().evaluation_loop(*arguments, **more)
+
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
             """Do nothing: the record describes the training."""
 
     return Trainer
+
+
+@contextlib.contextmanager
+def evaluating(loss: Any) -> Iterator[None]:
+    """Keep the loss, with networks of its own, in evaluation mode while the block runs.
+
+    The library changes the mode of the model alone, so that decoders would drop units out, and
+    moving averages would follow.
+    """
+    inner = {*loss.model.modules()}
+    own = [module for module in loss.modules() if module.training and module not in inner]
+    for module in own:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in own:
+            module.training = True
 
 
 def _own_state(loss: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from rankstone.runners.members import ByMember, OneMember
 from rankstone.runners.protocols import STRICT, AnyRunner, Chunks, Context, Json, Role
 from rankstone.runners.representations.base import Composite
-from rankstone.runners.scorers.contract import require_scorer
+from rankstone.runners.scorers.contract import require_any_order, require_scorer
 from rankstone.runners.search.blackbox.black_box import ScoredTexts
 from rankstone.runners.search.hits import member_index
 from rankstone.runners.search.rescoring import FirstMemberIndex, RescoredIndex
@@ -38,6 +38,7 @@ class TwoStage(ByMember):
 
     def __post_init__(self) -> None:
         require_scorer(self.scorer)
+        require_any_order(self.scorer)
 
     @property
     def first(self) -> AnyRunner:

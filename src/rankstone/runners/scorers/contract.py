@@ -33,6 +33,16 @@ def require_scores(scorer: Any) -> None:
         )
 
 
+def require_any_order(scorer: Any) -> None:
+    """Raise DefinitionError if `scorer` reads its candidates as one document: the results of a
+    first stage are of many documents, and in its order."""
+    if getattr(scorer, "one_document", False):
+        raise DefinitionError(
+            f"table 'scorer': {type(scorer).__name__} reads its candidates as the sentences of one"
+            ' document, in order. Use it with adapter = "exhaustive", on a task with a filter.'
+        )
+
+
 def checked(given: Any, n: int, scorer: Any) -> NDArray[np.float32]:
     """Return the scores of `n` documents; AdapterError unless they are (n,), finite and bounded."""
     scores: NDArray[np.float32] = np.asarray(given, dtype=np.float32)

@@ -44,13 +44,18 @@ class FusionScorer:
     """`vectors`: the cosine of the two encoders' vectors of query and sentence, each sentence
     alone; the bi-encoder that the fusion is compared with."""
     layer: Annotated[int, Field(ge=1)] = 10
-    """Layer whose cross-attention is read, from 1."""
+    """Layer whose cross-attention is read, from 1; `vectors` reads none."""
     query_length: Annotated[int, Field(ge=3)] = 512
     """Tokens per query, special tokens included."""
     document_length: Annotated[int, Field(ge=3)] = 512
     """Tokens per document, special tokens included."""
     device: str | None = None
     """A torch device; None: the best available."""
+
+    @property
+    def one_document(self) -> bool:
+        """True if the candidates are read as one document, whose sentences they must be."""
+        return self.by == "attention"
 
     def describe(self) -> Mapping[str, Json]:
         return {
@@ -133,7 +138,7 @@ class FusionScorer:
         with quiet(), model_errors(f"Model '{self.model.id}' in {self.model.folder}"):
             found = FusedEncoders.load(self.model.folder)
         n = found.query.config.num_hidden_layers
-        if self.layer > n:
+        if self.by == "attention" and self.layer > n:
             raise DefinitionError(
                 f"key 'scorer.parameters.layer': model '{self.model.id}' has {n} layers, and layer"
                 f" {self.layer} is asked for. Lower it."
