@@ -37,10 +37,14 @@ class StoredRecords(Catalogue):
             names: files, parts of METHOD@TASK, or records as `run` returns them; one or several.
 
         Raises: ResultsError, if the named folder of records, a record, or a method or task of a
-            filter is absent.
+            filter is absent, or if the folder has records in folders inside it alone.
         """
+        from rankstone.results.histories import refuse_several_stores
+
         store = self._present_store()
         found = [self._named(one, store) for one in alone_or_all(names)] or store.stored()
+        if not found:
+            refuse_several_stores(store.folder)
         return self._selection(**filters).of(found, store.folder)
 
     def _named(self, given: str | MethodSpec | RunRecord, store: ResultStore) -> Stored:
@@ -79,6 +83,7 @@ class StoredRecords(Catalogue):
 
         Raises: ResultsError, as for `records`.
         """
+        from rankstone.results.histories import refuse_several_stores
         from rankstone.results.store import ResultStore
 
         store = ResultStore(self._present_store().folder, changed=changed)
@@ -88,6 +93,8 @@ class StoredRecords(Catalogue):
             read if isinstance(read, ResultsError) else (read, store.path(read))
             for read in store.each()
         ]
+        if not every:
+            refuse_several_stores(store.folder)
         good = [one for one in every if not isinstance(one, ResultsError)]
         kept = {path for _, path in self._selection(**filters).of(good, store.folder)}
         return [one for one in every if isinstance(one, ResultsError) or one[1] in kept]

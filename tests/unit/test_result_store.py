@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rankstone import Session
 from rankstone import files as atomic
 from rankstone.errors import RankstoneWarning, ResultsError
 from rankstone.results.record import SCHEMA_VERSION, MethodInfo, Provenance, RunRecord
@@ -174,11 +175,13 @@ def test_files_that_are_not_records_are_named_and_skipped(
 def test_a_folder_inside_is_a_store_of_its_own(store: ResultStore) -> None:
     inner = ResultStore(store.folder / "local")
     stored = inner.write(make_record())
-    with pytest.warns(RankstoneWarning, match=f"no records.*--results {inner.folder}$"):
-        assert store.records() == []
+    assert store.records() == []
     assert inner.records() == [stored]
+    for find in ("records", "all_records"):
+        with pytest.raises(ResultsError, match=f"lie inside it: {inner.folder}"):
+            getattr(Session(results=store.folder), find)()
     own = store.write(make_record())
-    assert store.records() == [own]
+    assert [record for record, _ in Session(results=store.folder).records()] == [own]
 
 
 def test_a_record_that_was_moved_is_named(store: ResultStore) -> None:

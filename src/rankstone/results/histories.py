@@ -17,9 +17,7 @@ def stores_below(folder: Path) -> list[Path]:
     whole, found = ResultStore(folder), set[Path]()
     for path in sorted(folder.rglob("*@*.json")):
         with contextlib.suppress(ResultsError):
-            inner = whole.path(whole.load(path)).relative_to(folder)
-            if path.as_posix().endswith(f"/{inner.as_posix()}"):
-                found.add(path.parents[len(inner.parts) - 1])
+            found.add(whole.folder_of(whole.load(path), path))
     return sorted(found)
 
 
@@ -48,7 +46,7 @@ def refuse_several_stores(folder: Path) -> None:
     if stores:
         names = ", ".join(map(str, stores[:8])) + (" ..." if len(stores) > 8 else "")
         raise ResultsError(
-            f"{folder}: holds no records, but {len(stores)} folders of records: {names}."
-            " Name one: --results FOLDER; for trends over all of them, add --history"
+            f"{folder}: holds no records; these folders of records lie inside it: {names}."
+            " Name one: --results FOLDER. Trends over all of them: rankstone site --history"
             f" {folder}"
         )

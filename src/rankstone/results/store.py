@@ -195,13 +195,6 @@ class ResultStore:
                 found.append(read)
             else:
                 warnings.warn(f"skipped: {read}", RankstoneWarning, stacklevel=2)
-        if not found and (inside := self._stores_inside()):
-            warnings.warn(
-                f"{self.folder}: no records. Folders inside it hold some. Name one:"
-                f" --results {inside[0]}" + "".join(f", {folder}" for folder in inside[1:]),
-                RankstoneWarning,
-                stacklevel=2,
-            )
         return sorted(found, key=_order)
 
     def each(self) -> Iterator[RunRecord | ResultsError]:
@@ -209,7 +202,7 @@ class ResultStore:
         for path in self._paths():
             try:
                 record = self.load(path)
-                if self._folder_of(record, path) == self.folder:
+                if self.folder_of(record, path) == self.folder:
                     yield record
             except ResultsError as error:
                 yield error
@@ -285,7 +278,7 @@ class ResultStore:
             if len(full) == 1 and method == full[0]
         }
 
-    def _folder_of(self, record: RunRecord, path: Path) -> Path:
+    def folder_of(self, record: RunRecord, path: Path) -> Path:
         """Return the store of the record at `path`: this folder or one inside it.
 
         Raises:
@@ -296,14 +289,6 @@ class ResultStore:
         if path.parts[-len(below.parts) :] == below.parts:
             return path.parents[len(below.parts) - 1]
         raise ResultsError(f"{path}: its record belongs to {expected}. Move it there.")
-
-    def _stores_inside(self) -> list[Path]:
-        """Return the folders inside this one that hold records, by name."""
-        found = set[Path]()
-        for path in self._paths():
-            with contextlib.suppress(ResultsError):
-                found.add(self._folder_of(self.load(path), path))
-        return sorted(found - {self.folder})
 
     def _paths(self) -> Iterator[Path]:
         for path in sorted(self.folder.rglob("*@*.json")):
