@@ -241,8 +241,8 @@ def trained(root: Path, **options: Any) -> Any:
     return build_runner(run.trained())
 
 
-def defined(root: Path, *, data: str = "own", **options: Any) -> MethodSpec:
-    recipe = {"data": [data], "loss": "generation_augmented", "steps": 2, "batch": 2,
+def defined(root: Path, *, data: str = "own", start: str = "weights", **options: Any) -> MethodSpec:
+    recipe = {"data": [data], "loss": "generation_augmented", "steps": 2, "batch": 2, "start": start,
               "repeated_queries": "drop", "learning_rate": 1e-3, "options": options}  # fmt: skip
     part = {"adapter": "fusion", "model": {"id": "d", "path": str(root / "dense")},
             "parameters": {**LENGTHS, "layer": 2}, "training": recipe}  # fmt: skip
@@ -285,6 +285,11 @@ def test_it_learns_from_sentences_alone(root: Path) -> None:
     pytest.importorskip("accelerate", reason="needs the extra 'train'")
     with pytest.raises(DefinitionError, match="Name a task of sentences"):
         recipe_run(root, defined(root, data="tiny/animals"), to="none").trained()
+
+
+def test_it_starts_from_weights(root: Path) -> None:
+    with pytest.raises(DefinitionError, match="starts from the weights"):
+        trained(root, start="random")
 
 
 @pytest.fixture

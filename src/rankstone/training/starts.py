@@ -131,6 +131,10 @@ def fusion(scorer: Any, recipe: Recipe, _: Any) -> Start:
     from rankstone.runners.transformer.network import quiet
     from rankstone.training.losses.gear import Fusion
 
+    if recipe.start == "random":
+        raise DefinitionError(
+            "[training]: the adapter 'fusion' starts from the weights of its model. Remove 'start'."
+        )
     tokenizer: Any = AutoTokenizer.from_pretrained(scorer.model.folder)
     with quiet():
         network = begun(scorer.model.folder, recipe.layers)

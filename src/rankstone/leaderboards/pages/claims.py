@@ -11,6 +11,7 @@ from rankstone.leaderboards.document import (
     Cell,
     Folded,
     Heading,
+    Items,
     Mark,
     Page,
     Paragraph,
@@ -36,15 +37,18 @@ FIELDS = (
 )  # fmt: skip
 INTRODUCTION = (
     "Each claim is a paper's headline, stated as a relation between runs and tested on the data"
-    " named with it. A check is a criterion for a quantity. A check holds if the whole 95% interval"
-    " satisfies the criterion, does not hold if no part of the interval satisfies it, and is"
-    " inconclusive if only a part does or if the interval is not known. A claim holds if all its"
-    " checks hold on all tasks, and does not hold if one check does not hold. The criterion is that"
-    ' of this test; the paper\'s own result is in the column "paper reports". The intervals of'
-    " differences are computed by sign flips, those of shares by Fieller's method, those of"
-    " exponents by Student's t, and those of other statistics by bootstrap over queries. Bytes,"
-    " multiply-adds and means over the paper's own queries are exact. The times of runs include"
-    " training; they do not include encodings that were cached."
+    " named with it. A claim holds if all its checks hold on all tasks, and does not hold if one"
+    " check does not hold."
+)
+RULES = (
+    "A check is a criterion for a quantity. It holds if the whole 95% interval satisfies the"
+    " criterion, and does not hold if no part of the interval does. It is inconclusive if only a"
+    " part does, or if the interval is not known.",
+    'The criterion is that of this test. The paper\'s own result is in the column "paper reports".',
+    "The intervals of differences are computed by sign flips, those of shares by Fieller's method,"
+    " those of exponents by Student's t, and those of other statistics by bootstrap over queries.",
+    "Bytes, multiply-adds and means over the paper's own queries are exact.",
+    "The times of runs include training; they do not include encodings that were cached.",
 )
 UNTESTED = "Not tested"
 ABOUT_UNTESTED = (
@@ -77,7 +81,10 @@ def page(results: Sequence[Result], records: Found | None = None) -> Page:
         title="Claims",
         blocks=(
             Paragraph(INTRODUCTION),
-            *_part(tested, len(claims)),
+            *_tested(tested, len(claims)),
+            Heading("How a check is judged"),
+            Items(RULES),
+            *_sections(tested),
             *_untested([result for result in claims if result.verdict == "not tested"]),
             *_controls(controls),
         ),
@@ -87,12 +94,16 @@ def page(results: Sequence[Result], records: Found | None = None) -> Page:
     )
 
 
-def _part(results: Sequence[Result], of: int) -> Iterator[Block]:
-    """Yield the table of verdicts, then the checks of each claim."""
+def _tested(results: Sequence[Result], of: int) -> Iterator[Block]:
+    """Yield the table of verdicts of `of` claims."""
     if results:
         yield Paragraph(lead=_counts(results, of))
         yield table(("claim", "statement", "checks that hold", "verdict"), map(_summary, results))
-    yield from (block for result in results for block in _section(result))
+
+
+def _sections(results: Sequence[Result]) -> Iterator[Block]:
+    """Yield the checks of each claim."""
+    return (block for result in results for block in _section(result))
 
 
 def _counts(results: Sequence[Result], of: int) -> str:
@@ -117,7 +128,8 @@ def _untested(results: Sequence[Result]) -> Iterator[Block]:
 def _controls(results: Sequence[Result]) -> Iterator[Block]:
     if results:
         yield from (Heading(CONTROLS, level=1), Paragraph(ABOUT_CONTROLS))
-        yield from _part(results, len(results))
+        yield from _tested(results, len(results))
+        yield from _sections(results)
 
 
 def _summary(result: Result) -> tuple[str | Cell, ...]:
