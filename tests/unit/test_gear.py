@@ -242,7 +242,8 @@ def trained(root: Path, **options: Any) -> Any:
 
 
 def defined(root: Path, *, data: str = "own", start: str = "weights", **options: Any) -> MethodSpec:
-    recipe = {"data": [data], "loss": "generation_augmented", "steps": 2, "batch": 2, "start": start,
+    recipe = {"data": [data], "loss": "generation_augmented", "steps": 2, "batch": 2,
+              "start": start,
               "repeated_queries": "drop", "learning_rate": 1e-3, "options": options}  # fmt: skip
     part = {"adapter": "fusion", "model": {"id": "d", "path": str(root / "dense")},
             "parameters": {**LENGTHS, "layer": 2}, "training": recipe}  # fmt: skip
