@@ -249,7 +249,8 @@ def test_several_runs_are_scored_by_further_measures(place: Path) -> None:
     assert (means["runs/one"]["P@2"], means["runs/two"]["P@2"]) == pytest.approx((1 / 2, 2 / 3))
     assert "--name names one run" in call(place, "score", *paths, "--name", "x").output
     other = str(place / "one.txt")
-    assert "named runs/one" in call(place, "score", paths[0], other, "--on", "letters").output
+    with pytest.raises(DefinitionError, match="named runs/one"):
+        call(place, "score", paths[0], other, "--on", "letters")
     with pytest.raises(MeasureError, match="nonsense"):
         call(place, "score", *paths, "--on", "letters", "--measures", "nonsense")
 
