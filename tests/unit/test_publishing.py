@@ -101,6 +101,17 @@ def test_the_folder_is_replaced_however_it_is_stated(tmp_path, monkeypatch, stat
     assert read == GOOD.model_copy(update={"warnings": expected})
 
 
+def test_a_path_or_an_address_that_ends_with_the_folder_is_kept(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("RANKSTONE_DATA", "/data")
+    said = ["--data=/data/x", "https://example.org/data/x", "/mnt/data/x", "~/my.data/data"]
+    store, to = ResultStore(tmp_path / "results"), tmp_path / "published"
+    store.write(GOOD.model_copy(update={"warnings": said}))
+    command = ["records", "publish", "--results", str(store.folder), str(to)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    (read,) = ResultStore(to).records()
+    assert read.warnings == ["--data=$RANKSTONE_DATA/x", *said[1:]]
+
+
 def test_no_published_record_has_a_fault() -> None:
     folders = ("demo", "engines", "local", "papers", "search")
     stores = [ResultStore(ROOT / "results" / "reference" / folder) for folder in folders]

@@ -72,8 +72,8 @@ def _without_places(record: RunRecord) -> RunRecord:
     folder = Path(stated).expanduser()
     places = {str(place) for place in (folder, folder.resolve()) if place.is_absolute()}
     names = "|".join(re.escape(place) for place in sorted(places, key=len, reverse=True))
-    # Not in the name of another folder that begins with it.
-    found = re.compile(rf"(?:{names})(?![\w-]|\.\w)")
+    # Not in the path of another folder that begins or ends with it, nor in a URL.
+    found = re.compile(rf"(?<![\w.-])(?:{names})(?![\w-]|\.\w)")
     return RunRecord.model_validate_json(
         json.dumps(_replaced(record.model_dump(mode="json"), found))
     )
