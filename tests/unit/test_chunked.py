@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from rankstone.encodings.cache import EncodingCache
-from rankstone.errors import DefinitionError
+from rankstone.errors import AdapterError, DefinitionError
 from rankstone.predicates import Where, parse
 from rankstone.profiling.clock import Clock
 from rankstone.runners.compose.chunked import ChunkedEncoder
@@ -19,7 +19,7 @@ from rankstone.runners.compose.fusion import ReciprocalRankFusion
 from rankstone.runners.encoders.bm25 import BM25
 from rankstone.runners.meter import Work, listening
 from rankstone.runners.models import locate
-from rankstone.runners.protocols import Truncation
+from rankstone.runners.protocols import Hits, Truncation
 from rankstone.runners.search.filtered import FilteredSearch
 from rankstone.runners.testing import PlainContext
 from rankstone.specs import ModelSpec
@@ -142,6 +142,39 @@ def test_chunks_lose_nothing_and_report_it(dense, aggregate):
     cut = runner.truncation(DOCUMENTS, "document")
     assert cut == Truncation(len(DOCUMENTS), 0, n_tokens + 2 * n_chunks, 0)
     assert runner.truncation(["fox " * 99], "query") == dense.truncation(["fox " * 99], "query")
+
+
+@pytest.mark.parametrize("aggregate", ["first", "max"])
+def test_an_index_of_another_package_that_holds_documents_keeps_its_abilities(aggregate, tmp_path):
+    """Its hits are the method's; those over chunks are combined, and checked before."""
+
+    class Foreign:
+        filtering = "native"
+
+        def search(self, queries, k):
+            return Hits(
+                np.zeros((len(queries), k), np.int64), np.ones((len(queries), k), np.float32)
+            )
+
+        def search_where(self, queries, k, where):
+            return Hits.empty(len(queries), k)
+
+        def nbytes(self):
+            return 0
+
+        def save(self, folder):
+            pass
+
+    class Member(BM25):
+        def index(self, documents, context):
+            return Foreign()
+
+    runner = chunked(Member(), aggregate, chunk_tokens=20)
+    index = runner.index(None, PlainContext(texts=DOCUMENTS, work=tmp_path))
+    assert FilteredSearch(index, None).how == ("native" if aggregate == "first" else "after")
+    if aggregate == "max":
+        with pytest.raises(AdapterError, match=r"Foreign: .* twice"):
+            index.search(runner.encode(QUERIES, "query"), 3)
 
 
 def test_a_limit_that_leaves_no_room_is_refused(dense):

@@ -95,12 +95,13 @@ class ChunkedEncoder(ByMember):
             changed = Derived(passages, lambda piece, _: self._of_documents(piece))
             return self._member_index(changed, context)
         chunks = _EveryChunk(passages)
-        return BestChunkIndex(self._member_index(chunks, context), chunks.offsets)
+        index = checked(self._member_index(chunks, context), chunks)
+        return BestChunkIndex(index, chunks.offsets)
 
     def _member_index(self, chunks: Any, context: Context) -> AnyIndex:
         alone: Any = _ChunkContext(context, self._encoder, chunks)
         index: AnyIndex = self._member.index(chunks, alone)
-        return checked(index, chunks)
+        return index
 
     def reader(self, role: Role) -> Any:
         return self._member if role == "query" else self._passages
