@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,13 @@ def _file_names(stored: Sequence[Stored]) -> list[str]:
     """
     cells = [f"{record.method.name}@{record.task.name}" for record, _ in stored]
     safe = [re.sub(r"[^\w.@-]+", "_", cell) for cell in cells]
-    owners = {name: {c for s, c in zip(safe, cells, strict=True) if s == name} for name in safe}
-    names = []
+    owners: dict[str, set[str]] = {}
+    for name, cell in zip(safe, cells, strict=True):
+        owners.setdefault(name, set()).add(cell)
+    measured, names = Counter(cells), list[str]()
     for name, cell, (record, _) in zip(safe, cells, stored, strict=True):
         mark = f"-{canonical_digest(cell)[:8]}" if len(owners[name]) > 1 else ""
-        machine = f"@{record.environment.machine}" if cells.count(cell) > 1 else ""
+        machine = f"@{record.environment.machine}" if measured[cell] > 1 else ""
         names.append(f"{name}{mark}{machine}")
     return names
 
