@@ -151,6 +151,9 @@ def test_folds_are_of_the_whole_split(place: Workspace) -> None:
     with pytest.raises(DefinitionError, match=r"Write b/t@fold1of5@first10\."):
         place.task("b/t@first10@fold1of5")
     assert place.task("b/t@fold1of5@first10").limit_queries == 10
+    limited = place.task("t").model_copy(update={"limit_queries": 10})
+    with pytest.raises(DefinitionError, match=r"round\. Remove its key limit_queries\.$"):
+        limited.folded(1, 5)
 
 
 def test_a_headline_must_be_measured(place: Workspace) -> None:

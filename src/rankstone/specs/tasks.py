@@ -209,9 +209,10 @@ class TaskSpec(Spec):
         """
         if self.limit_queries is not None:
             whole, _, first = self.name.partition("@")
+            fold = f"Write {whole}@fold{number}of{k}@{first}."
             raise DefinitionError(
                 f"Task '{self.name}': folds are of the whole split, and can be limited, not the"
-                f" other way round. Write {whole}@fold{number}of{k}@{first}."
+                f" other way round. {fold if first else 'Remove its key limit_queries.'}"
             )
         if not 1 <= number <= k or k < 2 or self.fold or self.judge != "judgements":
             raise DefinitionError(
