@@ -250,6 +250,16 @@ def other_data(records: Iterable[RunRecord]) -> list[str]:
     return sorted(part for part, digests in known.items() if len(digests) > 1)
 
 
+def refuse_other_data(records: Sequence[RunRecord]) -> None:
+    """Raise ResultsError if records of one task were measured on different data."""
+    if parts := other_data(records):
+        names = ", ".join(dict.fromkeys(record.method.name for record in records))
+        raise ResultsError(
+            f"{names}: their records on {records[0].task.name} are of different data"
+            f" ({', '.join(parts)}). Run them on the same."
+        )
+
+
 def obstacles(of: RunRecord, than: RunRecord) -> Iterator[str]:
     """Yield the reasons why the quality of two records is not comparable: data or rules differ."""
     for part in sorted(of.task.sha256.keys() | than.task.sha256.keys()):

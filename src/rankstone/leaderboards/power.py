@@ -12,7 +12,7 @@ from rankstone.arrays import Floats
 from rankstone.errors import ResultsError
 from rankstone.evaluation.power import detectable, queries_needed
 from rankstone.evaluation.sign_flips import TIE, least_moved
-from rankstone.leaderboards.compare import other_data, paired_values, stored_pairs
+from rankstone.leaderboards.compare import paired_values, refuse_other_data, stored_pairs
 from rankstone.results.store import ResultStore, Stored
 
 
@@ -77,11 +77,7 @@ def power(of: Stored, than: Stored, setting: Setting, measure: str) -> Power:
     Raises:
         ResultsError: the records are of different data.
     """
-    if parts := other_data([of[0], than[0]]):
-        raise ResultsError(
-            f"{of[0].method.name} and {than[0].method.name} on {of[0].task.name} are of different"
-            f" data ({', '.join(parts)}). Run both on the same."
-        )
+    refuse_other_data([of[0], than[0]])
     _, ours, theirs = paired_values(of, than, measure)
     differences = np.where(np.abs(ours - theirs) <= TIE, 0.0, ours - theirs)
     n, moved = len(differences), int(np.count_nonzero(differences))

@@ -25,16 +25,11 @@ if TYPE_CHECKING:
     from rankstone.scoring.task_qrels import Judged
 
 
-def run_name(path: Path) -> str:
-    """Return the name of the method of a run file that gets no other."""
-    from rankstone.scoring.score_file import default_name
-
-    return default_name(path)
-
-
 def refuse_equal_names(runs: Sequence[PathLike]) -> None:
     """Raise DefinitionError if two run files would have records of one name."""
-    refuse_repeated([run_name(Path(run)) for run in runs], "score them one by one, with --name")
+    from rankstone.scoring.score_file import default_name
+
+    refuse_repeated([default_name(Path(run)) for run in runs], "score them one by one, with --name")
 
 
 def refuse_repeated(names: Sequence[str], remedy: str) -> None:

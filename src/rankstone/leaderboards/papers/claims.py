@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from rankstone.errors import RankstoneError, ResultsError, did_you_mean
-from rankstone.leaderboards.compare import other_data
+from rankstone.leaderboards.compare import refuse_other_data
 from rankstone.leaderboards.papers.checks import CHECKS, Value
 from rankstone.leaderboards.papers.stored_cells import Cell, Folds, Lengths, Relevant, unopened
 from rankstone.results.record import RunRecord
@@ -265,22 +265,11 @@ def _finding(check: CheckSpec, task: str, records: Found, relevant: Relevant) ->
             found = [_cell(method, on, records, relevant) for on in tasks]
             cells[role] = check.joined(found)
             compared += found
-        _refuse_other_data(compared)
+        for on in dict.fromkeys(cell.record.task.name for cell in compared):
+            refuse_other_data([c.record for c in compared if c.record.task.name == on])
         return Finding(check, task, CHECKS[check.kind].function(check, cells), "")
     except RankstoneError as error:
         return Finding(check, task, None, str(error))
-
-
-def _refuse_other_data(cells: Sequence[Cell]) -> None:
-    """Raise ResultsError if records of one task were measured on different data."""
-    for task in dict.fromkeys(cell.record.task.name for cell in cells):
-        records = [cell.record for cell in cells if cell.record.task.name == task]
-        if parts := other_data(records):
-            names = ", ".join(dict.fromkeys(record.method.name for record in records))
-            raise ResultsError(
-                f"{names}: their records on {task} are of different data ({', '.join(parts)})."
-                " Run them on the same."
-            )
 
 
 def _cell(method: str, task: str, records: Found, relevant: Relevant) -> Cell:
